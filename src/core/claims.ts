@@ -1,0 +1,50 @@
+import { decodeJwt } from "jose";
+
+/** What the watchdog reads from a JWT. Times are milliseconds since 1970; what is absent or unusable is null. */
+export interface TokenClaims {
+  readonly expiresAtMs: number | null;
+  readonly issuedAtMs: number | null;
+  /** The ChatGPT account (workspace) that the token was issued for. */
+  readonly accountId: string | null;
+}
+
+const NO_CLAIMS: TokenClaims = { expiresAtMs: null, issuedAtMs: null, accountId: null };
+
+/** The last second that RFC 3339 can write; a NumericDate past it is a mistake, not a date. */
+const LAST_USABLE_SEC = 253_402_300_799;
+
+/** The claim in which the authorization server names the account (seen in tokens of Codex 0.130 to 0.169). */
+const AUTH_CLAIM = "https://api.openai.com/auth";
+
+/**
+ * Reads when a token was issued, when it expires and for whom, without checking its signature.
+ *
+ * The answers only decide when to ask for a new token and whose it is; they never grant access.
+ *
+ * @param token a compact JWT, or an opaque string
+ * @returns the claims, each null when the token does not carry it in a usable form; never throws
+ * @see RFC 7519 §2 (NumericDate: seconds, possibly fractional), §4.1.4 (`exp`), §4.1.6 (`iat`)
+ */
+export function readClaims(token: string): TokenClaims {
+  let payload: Record<string, unknown>;
+  try {
+    payload = decodeJwt(token);
+  } catch {
+    return NO_CLAIMS;
+  }
+  const auth = payload[AUTH_CLAIM];
+  const accountId =
+    typeof auth === "object" && auth !== null
+      ? (auth as Record<string, unknown>)["chatgpt_account_id"]
+      : undefined;
+  return {
+    expiresAtMs: numericDateMs(payload["exp"]),
+    issuedAtMs: numericDateMs(payload["iat"]),
+    accountId: typeof accountId === "string" && accountId !== "" ? accountId : null,
+  };
+}
+
+function numericDateMs(value: unknown): number | null {
+  if (typeof value !== "number" || !Number.isFinite(value) || Math.abs(value) > LAST_USABLE_SEC) return null;
+  return Math.floor(value * 1000);
+}

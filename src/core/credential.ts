@@ -1,0 +1,155 @@
+import { readClaims, type TokenClaims } from "./claims.js";
+import { Secret } from "./secret.js";
+
+/** The tokens of `auth.json`, spelled as in the file. */
+export type TokenName = "id_token" | "access_token" | "refresh_token";
+
+/** A ChatGPT login that can be refreshed, as read from one text of `auth.json`. */
+export interface Credential {
+  /** The whole text that it was read from: a rewrite starts from this, so nothing in it gets lost. */
+  readonly text: string;
+  readonly refreshToken: Secret;
+  readonly accessClaims: TokenClaims;
+  /** Every account that the file names for this login: `tokens.account_id` and the tokens' own claims. */
+  readonly accountIds: readonly string[];
+  /** `last_refresh` as the file spells it; empty when it is absent or no RFC 3339 time. */
+  readonly lastRefreshText: string;
+  /** Milliseconds since 1970, or null when there is no readable `last_refresh`. */
+  readonly lastRefreshMs: number | null;
+}
+
+/** Why a readable file is none of our business. The words are the shell script's log words. */
+export type InertReason =
+  | { readonly kind: "auth_mode"; readonly authMode: string }
+  | { readonly kind: "no_refresh_token" };
+
+export type CredentialReading =
+  | { readonly kind: "login"; readonly credential: Credential }
+  | { readonly kind: "inert"; readonly reason: InertReason; readonly lastRefreshText: string }
+  /** No bytes: Codex up to 0.165 truncates the file before it writes, so this may last only a moment. */
+  | { readonly kind: "empty" }
+  /** Not JSON, or half of it: may be another program's write in progress. */
+  | { readonly kind: "torn"; readonly problem: string }
+  /** JSON, but of a shape that Codex could not read either. Waiting does not mend it. */
+  | { readonly kind: "misshapen"; readonly problem: string };
+
+/**
+ * Reads the text of `auth.json`.
+ *
+ * Never throws, and never quotes the text: a parser's own message would, and the text holds tokens.
+ *
+ * @see CODEX.md "The file": modes, their order when `auth_mode` is absent (public source, autumn 2026)
+ */
+export function readCredential(text: string): CredentialReading {
+  if (text.trim() === "") return { kind: "empty" };
+  if (text.startsWith("\uFEFF")) {
+    return {
+      kind: "misshapen",
+      problem: "starts with a byte order mark, which Codex cannot read; save it as plain UTF-8",
+    };
+  }
+  let document: unknown;
+  try {
+    document = JSON.parse(text);
+  } catch {
+    return { kind: "torn", problem: "is not complete JSON" };
+  }
+  if (!isObject(document)) return misshapen("is JSON, but not an object");
+
+  const mode = resolveAuthMode(document);
+  if (mode === null) return misshapen("has an auth_mode that is not a string");
+  const lastRefreshText = typeof document["last_refresh"] === "string" ? document["last_refresh"] : "";
+  const lastRefreshMs = parseRfc3339Ms(lastRefreshText);
+  const shownLastRefresh = lastRefreshMs === null ? "" : lastRefreshText;
+  const inert = (reason: InertReason): CredentialReading => ({
+    kind: "inert",
+    reason,
+    lastRefreshText: shownLastRefresh,
+  });
+  if (mode !== "chatgpt") return inert({ kind: "auth_mode", authMode: mode });
+
+  const tokens = document["tokens"] ?? {};
+  if (!isObject(tokens)) return misshapen("has tokens that are not an object");
+  const refreshToken = tokens["refresh_token"] ?? "";
+  const accessToken = tokens["access_token"] ?? "";
+  if (typeof refreshToken !== "string") return misshapen("has a refresh_token that is not a string");
+  if (typeof accessToken !== "string") return misshapen("has an access_token that is not a string");
+  if (refreshToken === "") return inert({ kind: "no_refresh_token" });
+
+  const accessClaims = readClaims(accessToken);
+  const idToken = tokens["id_token"];
+  return {
+    kind: "login",
+    credential: {
+      text,
+      refreshToken: new Secret(refreshToken),
+      accessClaims,
+      accountIds: knownAccounts([
+        tokens["account_id"],
+        accessClaims.accountId,
+        typeof idToken === "string" ? readClaims(idToken).accountId : null,
+      ]),
+      lastRefreshText: shownLastRefresh,
+      lastRefreshMs,
+    },
+  };
+}
+
+/**
+ * The newest moment that a credential itself vouches for: its access token's `iat` or its `last_refresh`.
+ *
+ * @returns milliseconds since 1970, or null when the credential says nothing about its age
+ */
+export function newestStampMs(credential: Credential): number | null {
+  const stamps = [credential.accessClaims.issuedAtMs, credential.lastRefreshMs].filter((ms) => ms !== null);
+  return stamps.length === 0 ? null : Math.max(...stamps);
+}
+
+/** The accounts among `candidates`, each once; what is no non-empty string is passed over. */
+export function knownAccounts(candidates: readonly unknown[]): readonly string[] {
+  return [...new Set(candidates.filter((id): id is string => typeof id === "string" && id !== ""))];
+}
+
+/**
+ * Reads an RFC 3339 time, with any number of fraction digits (Codex 0.169 writes nine).
+ *
+ * A time without an offset counts as UTC, as it did for the shell script.
+ *
+ * @returns milliseconds since 1970, or null when the text is no such time
+ */
+export function parseRfc3339Ms(text: string): number | null {
+  const match = /^(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(?:\.(\d{1,30}))?([Zz]|[+-]\d\d:?\d\d)?$/.exec(text);
+  if (match === null) return null;
+  const [, date, time, fraction = "0", offset = "Z"] = match;
+  const zone = offset.toUpperCase() === "Z" ? "Z" : offset.replace(/^(...):?/, "$1:");
+  const ms = Date.parse(`${date}T${time}.${fraction.slice(0, 3).padEnd(3, "0")}${zone}`);
+  return Number.isNaN(ms) ? null : ms;
+}
+
+/** The mode in force, shown safely; null when the field is there but is no string. */
+function resolveAuthMode(document: Record<string, unknown>): string | null {
+  const mode = document["auth_mode"] ?? null;
+  if (mode !== null) {
+    if (typeof mode !== "string") return null;
+    if (mode === "") return "none";
+    // The value goes into the log: a name is shown, anything else (it could be a misplaced token) is not.
+    return /^[A-Za-z_]{1,30}$/.test(mode) ? mode : "unrecognized";
+  }
+  if (isPresent(document["personal_access_token"])) return "personalAccessToken";
+  if (isPresent(document["bedrock_api_key"])) return "bedrockApiKey";
+  if (isPresent(document["bedrock_access_keys"])) return "bedrockAccessKeys";
+  if (isPresent(document["OPENAI_API_KEY"])) return "apikey";
+  return "chatgpt";
+}
+
+function misshapen(problem: string): CredentialReading {
+  return { kind: "misshapen", problem };
+}
+
+function isPresent(value: unknown): boolean {
+  return value !== undefined && value !== null;
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
