@@ -25,7 +25,12 @@ export type InertReason =
 
 export type CredentialReading =
   | { readonly kind: "login"; readonly credential: Credential }
-  | { readonly kind: "inert"; readonly reason: InertReason; readonly lastRefreshText: string }
+  | {
+      readonly kind: "inert";
+      readonly reason: InertReason;
+      readonly lastRefreshText: string;
+      readonly lastRefreshMs: number | null;
+    }
   /** No bytes: Codex up to 0.165 truncates the file before it writes, so this may last only a moment. */
   | { readonly kind: "empty" }
   /** Not JSON, or half of it: may be another program's write in progress. */
@@ -65,6 +70,7 @@ export function readCredential(text: string): CredentialReading {
     kind: "inert",
     reason,
     lastRefreshText: shownLastRefresh,
+    lastRefreshMs,
   });
   if (mode !== "chatgpt") return inert({ kind: "auth_mode", authMode: mode });
 

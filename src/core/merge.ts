@@ -1,6 +1,6 @@
 import { applyEdits, modify } from "jsonc-parser";
-import type { Secret } from "./secret.js";
 import type { TokenName } from "./credential.js";
+import type { Secret } from "./secret.js";
 
 /** The tokens that an answer brought. A name that is missing keeps its old value in the file. */
 export type GrantedTokens = Partial<Record<TokenName, Secret>>;
@@ -30,9 +30,7 @@ export function mergeTokens(text: string, tokens: GrantedTokens, nowMs: number):
       ),
     text,
   );
-  return changes.every(([path, value]) => valueAt(edited, path) === value)
-    ? edited
-    : rewrite(text, changes);
+  return changes.every(([path, value]) => valueAt(edited, path) === value) ? edited : rewrite(text, changes);
 }
 
 /**
@@ -45,14 +43,19 @@ function rewrite(text: string, changes: readonly [path: string[], value: string]
     const [parent, child] = path;
     if (parent === undefined) continue;
     if (child === undefined) document[parent] = value;
-    else document[parent] = { ...(document[parent] as Record<string, unknown> | null | undefined), [child]: value };
+    else
+      document[parent] = {
+        ...(document[parent] as Record<string, unknown> | null | undefined),
+        [child]: value,
+      };
   }
   return JSON.stringify(document, null, 2);
 }
 
 function valueAt(text: string, path: readonly string[]): unknown {
   return path.reduce<unknown>(
-    (node, key) => (typeof node === "object" && node !== null ? (node as Record<string, unknown>)[key] : undefined),
+    (node, key) =>
+      typeof node === "object" && node !== null ? (node as Record<string, unknown>)[key] : undefined,
     JSON.parse(text),
   );
 }

@@ -1,0 +1,196 @@
+import { readFileSync } from "node:fs";
+import { Readable } from "node:stream";
+import { rootCertificates } from "node:tls";
+import { Agent, type Dispatcher, EnvHttpProxyAgent, request } from "undici";
+import { isLoopbackHost } from "../core/loopback.js";
+import { REQUEST_DEADLINE_MS } from "../core/ticket.js";
+import type { EndpointReply, NetworkCause, TokenEndpoint, TokenRequest } from "../ports.js";
+import { errnoOf } from "./errno.js";
+
+export interface EndpointSettings {
+  readonly url: URL;
+  readonly clientId: string;
+  readonly userAgent: string;
+  /** Proxies as URLs, empty when there is none. */
+  readonly httpProxy: string;
+  readonly httpsProxy: string;
+  /** Hosts that are reached directly, in the usual comma-separated form. */
+  readonly noProxy: string;
+  /** A PEM file with further certificate authorities, null when there is none. */
+  readonly caFile: string | null;
+}
+
+const CONNECT_TIMEOUT_MS = 10_000;
+
+/** No real answer comes near this, bytes. */
+const MAX_BODY_BYTES = 1024 * 1024;
+
+/**
+ * The token endpoint over HTTP, by undici's `request`: one connection of its own, no redirect, no retry.
+ *
+ * undici's `request` sends the headers together with the first piece of a streamed body. So the body is a
+ * generator, and the moment in which it is first asked for is the last one before anything leaves.
+ *
+ * @see CODEX.md "The refresh request" (Codex 0.130 to 0.169)
+ */
+export class HttpTokenEndpoint implements TokenEndpoint {
+  readonly shownUrl: string;
+  readonly #settings: EndpointSettings;
+
+  constructor(settings: EndpointSettings) {
+    this.#settings = settings;
+    this.shownUrl = `${settings.url.origin}${settings.url.pathname}`;
+  }
+
+  async present(tokenRequest: TokenRequest): Promise<EndpointReply> {
+    const opened = openDispatcher(this.#settings);
+    if ("kind" in opened) return opened;
+    const progress: Progress = { hasStarted: false, wasHeldBack: false };
+    const abort = new AbortController();
+    const deadline = setTimeout(() => abort.abort(new DeadlinePassed()), REQUEST_DEADLINE_MS);
+    try {
+      return await this.#exchange(tokenRequest, opened, progress, abort);
+    } catch (error) {
+      if (progress.wasHeldBack) return { kind: "held-back" };
+      const { cause, detail } = classify(error);
+      return { kind: progress.hasStarted ? "unanswered" : "unsent", cause, detail };
+    } finally {
+      clearTimeout(deadline);
+      await opened.destroy();
+    }
+  }
+
+  async #exchange(
+    tokenRequest: TokenRequest,
+    dispatcher: Dispatcher,
+    progress: Progress,
+    abort: AbortController,
+  ): Promise<EndpointReply> {
+    const { url, clientId, userAgent } = this.#settings;
+    const payload = Buffer.from(
+      JSON.stringify({
+        client_id: clientId,
+        grant_type: "refresh_token",
+        refresh_token: tokenRequest.refreshToken.reveal(),
+      }),
+    );
+    const response = await request(url, {
+      method: "POST",
+      dispatcher,
+      signal: abort.signal,
+      headersTimeout: REQUEST_DEADLINE_MS,
+      bodyTimeout: REQUEST_DEADLINE_MS,
+      headers: {
+        "content-type": "application/json",
+        "content-length": String(payload.length),
+        accept: "*/*",
+        "user-agent": userAgent,
+      },
+      body: Readable.from(gate(payload, tokenRequest, progress), { objectMode: false }),
+    });
+    const httpStatus = response.statusCode;
+    const retryAfter = firstValue(response.headers["retry-after"]);
+    await tokenRequest.onHead(httpStatus, retryAfter);
+
+    const chunks: Buffer[] = [];
+    let isComplete = true;
+    try {
+      for await (const chunk of response.body as AsyncIterable<Buffer>) {
+        chunks.push(chunk);
+        await tokenRequest.onBody(chunk);
+        if (byteLength(chunks) > MAX_BODY_BYTES) {
+          isComplete = false;
+          break;
+        }
+      }
+    } catch {
+      isComplete = false; // What has arrived may be the whole JSON all the same.
+    }
+    return {
+      kind: "answered",
+      httpStatus,
+      retryAfter,
+      body: Buffer.concat(chunks).toString("utf8"),
+      isComplete,
+    };
+  }
+}
+
+/** How far a request got: what decides whether its token may be spent. */
+interface Progress {
+  hasStarted: boolean;
+  wasHeldBack: boolean;
+}
+
+class DeadlinePassed extends Error {}
+class HeldBack extends Error {}
+
+/** The request's body, which opens only when the caller says so. */
+async function* gate(
+  payload: Buffer,
+  tokenRequest: TokenRequest,
+  progress: Progress,
+): AsyncGenerator<Buffer> {
+  if (!(await tokenRequest.beforeFirstByte())) {
+    progress.wasHeldBack = true;
+    throw new HeldBack();
+  }
+  progress.hasStarted = true;
+  yield payload;
+}
+
+type Unsent = Extract<EndpointReply, { kind: "unsent" }>;
+
+function openDispatcher(settings: EndpointSettings): Dispatcher | Unsent {
+  let ca: string[] | undefined;
+  try {
+    ca = settings.caFile === null ? undefined : [...rootCertificates, readFileSync(settings.caFile, "utf8")];
+  } catch (error) {
+    return { kind: "unsent", cause: "ca-file", detail: errnoOf(error) ?? "unreadable" };
+  }
+  const tls = ca === undefined ? {} : { ca };
+  const options: Agent.Options = { connect: { timeout: CONNECT_TIMEOUT_MS, ...tls }, pipelining: 0 };
+  // A token that goes to this very machine has no business with a proxy.
+  if (isLoopbackHost(settings.url.hostname)) return new Agent(options);
+  try {
+    return new EnvHttpProxyAgent({
+      ...options,
+      requestTls: { timeout: CONNECT_TIMEOUT_MS, ...tls },
+      proxyTls: { timeout: CONNECT_TIMEOUT_MS, ...tls },
+      // All three are given, so that undici does not read the environment by itself.
+      httpProxy: settings.httpProxy,
+      httpsProxy: settings.httpsProxy,
+      noProxy: settings.noProxy,
+    });
+  } catch {
+    return { kind: "unsent", cause: "proxy-setting", detail: "" };
+  }
+}
+
+function classify(error: unknown): { cause: NetworkCause; detail: string } {
+  if (error instanceof DeadlinePassed) return { cause: "timeout", detail: `${REQUEST_DEADLINE_MS / 1000}s` };
+  const code = codeOf(error);
+  if (/TIMEOUT|ETIMEDOUT/.test(code)) return { cause: "timeout", detail: code };
+  if (/^(ENOTFOUND|EAI_)/.test(code)) return { cause: "dns", detail: code };
+  if (/CERT|TLS|SSL|SELF_SIGNED|UNABLE_TO|^EPROTO$/.test(code)) return { cause: "tls", detail: code };
+  if (code === "UND_ERR_ABORTED") return { cause: "proxy", detail: code };
+  if (/^E(CONNREFUSED|HOSTUNREACH|NETUNREACH|ADDRNOTAVAIL)/.test(code))
+    return { cause: "connect", detail: code };
+  return { cause: "reset", detail: code };
+}
+
+/** A stable code of an error or of what caused it. Messages are left alone: they may quote what was sent. */
+function codeOf(error: unknown): string {
+  if (!(error instanceof Error)) return "";
+  if ("code" in error && typeof error.code === "string") return error.code;
+  if (error instanceof AggregateError) return codeOf(error.errors[0]);
+  return codeOf(error.cause);
+}
+
+function firstValue(header: string | string[] | undefined): string | null {
+  return (Array.isArray(header) ? header[0] : header) ?? null;
+}
+
+function byteLength(chunks: readonly Buffer[]): number {
+  return chunks.reduce((sum, chunk) => sum + chunk.length, 0);
+}

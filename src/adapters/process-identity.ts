@@ -1,0 +1,64 @@
+import { readFileSync, readlinkSync } from "node:fs";
+import { hostname } from "node:os";
+import type { Holder, HolderLife } from "../core/ticket.js";
+import { errnoOf } from "./errno.js";
+
+/** This process, as a ticket names it. */
+export function describeSelf(): Holder {
+  return {
+    pid: process.pid,
+    host: hostname(),
+    bootId: readOrNull("/proc/sys/kernel/random/boot_id"),
+    pidNamespace: pidNamespace(),
+    startTicks: startTicks(process.pid),
+  };
+}
+
+/**
+ * Whether a process that wrote a ticket still exists.
+ *
+ * Only a process of the same boot and the same pid namespace can be asked for; of all others the answer is
+ * "unknown", and their tickets are judged by age.
+ */
+export function lifeOf(holder: Holder, self: Holder): HolderLife {
+  const isComparable =
+    holder.bootId !== null && holder.bootId === self.bootId && holder.pidNamespace === self.pidNamespace;
+  if (!isComparable) return "unknown";
+  // A pid that lives again belongs to another process when that one started at another time.
+  const ticksNow = startTicks(holder.pid);
+  const isSame = ticksNow === null || holder.startTicks === null || ticksNow === holder.startTicks;
+  if (!isSame) return "gone";
+  if (holder.pid === self.pid) return "self";
+  return exists(holder.pid) ? "alive" : "gone";
+}
+
+function exists(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return errnoOf(error) === "EPERM"; // Somebody else's process; /proc may hide it (hidepid), kill does not.
+  }
+}
+
+function pidNamespace(): string | null {
+  try {
+    return readlinkSync("/proc/self/ns/pid");
+  } catch {
+    return null;
+  }
+}
+
+/** Field 22 of /proc/PID/stat; the command in field 2 may hold spaces and brackets, so count after the last one. */
+function startTicks(pid: number): string | null {
+  const stat = readOrNull(`/proc/${pid}/stat`);
+  return stat?.slice(stat.lastIndexOf(")") + 2).split(" ")[19] ?? null;
+}
+
+function readOrNull(path: string): string | null {
+  try {
+    return readFileSync(path, "utf8").trim();
+  } catch {
+    return null;
+  }
+}

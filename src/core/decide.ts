@@ -1,0 +1,64 @@
+import type { Credential } from "./credential.js";
+
+/** When a refresh is wanted. All in seconds, as people set them. */
+export interface RefreshPolicy {
+  /** Refresh when the access token has this long to live, or less. */
+  readonly safetyMarginSec: number;
+  /** Refresh when `last_refresh` is this old, or older, however long the access token still lives. */
+  readonly staleAfterSec: number;
+}
+
+export type Verdict =
+  | { readonly kind: "fresh"; readonly dueAtMs: number }
+  /** `reasons` are words for the log, in the shell script's spelling. */
+  | { readonly kind: "due"; readonly dueAtMs: number; readonly reasons: readonly string[] };
+
+/** A `last_refresh` further ahead than this is no clock skew; it tells nothing about the login's age. */
+const MAX_CLOCK_SKEW_MS = 300_000;
+
+/**
+ * Says whether a login should be refreshed now, and if not, when.
+ *
+ * Due is the earliest of: access token `exp` minus the safety margin, `last_refresh` plus stale-after, and
+ * at once when neither can be read. A token that lives shorter than three margins is refreshed after two
+ * thirds of its life instead: with the margin as set it would be due the moment it arrives, for ever.
+ *
+ * @param nowMs milliseconds since 1970
+ * @see DESIGN.md "When"; Codex 0.169.0 itself refreshes at `exp` − 5 min, so an earlier refresh keeps it quiet
+ */
+export function decide(credential: Credential, nowMs: number, policy: RefreshPolicy): Verdict {
+  const { expiresAtMs } = credential.accessClaims;
+  const lastRefreshMs = usableLastRefreshMs(credential, nowMs);
+  const marginMs = effectiveMarginMs(credential, policy);
+  const expiryDueMs = expiresAtMs === null ? null : expiresAtMs - marginMs;
+  const ageDueMs = lastRefreshMs === null ? null : lastRefreshMs + policy.staleAfterSec * 1000;
+
+  const reasons: string[] = [];
+  if (expiryDueMs !== null && expiresAtMs !== null && expiryDueMs <= nowMs) {
+    reasons.push(`exp_in=${wholeSec(expiresAtMs - nowMs)}s<=${wholeSec(marginMs)}s`);
+  }
+  if (ageDueMs !== null && lastRefreshMs !== null && ageDueMs <= nowMs) {
+    reasons.push(`last_refresh_age=${wholeSec(nowMs - lastRefreshMs)}s>=${policy.staleAfterSec}s`);
+  }
+  if (expiryDueMs === null && ageDueMs === null) {
+    return { kind: "due", dueAtMs: nowMs, reasons: ["unparseable_metadata"] };
+  }
+  const dueAtMs = Math.min(expiryDueMs ?? Infinity, ageDueMs ?? Infinity);
+  return reasons.length > 0 ? { kind: "due", dueAtMs, reasons } : { kind: "fresh", dueAtMs };
+}
+
+function usableLastRefreshMs(credential: Credential, nowMs: number): number | null {
+  const { lastRefreshMs } = credential;
+  return lastRefreshMs === null || lastRefreshMs > nowMs + MAX_CLOCK_SKEW_MS ? null : lastRefreshMs;
+}
+
+function effectiveMarginMs(credential: Credential, policy: RefreshPolicy): number {
+  const { expiresAtMs, issuedAtMs } = credential.accessClaims;
+  const setMs = policy.safetyMarginSec * 1000;
+  if (expiresAtMs === null || issuedAtMs === null || issuedAtMs >= expiresAtMs) return setMs;
+  return Math.min(setMs, (expiresAtMs - issuedAtMs) / 3);
+}
+
+function wholeSec(ms: number): number {
+  return Math.trunc(ms / 1000);
+}

@@ -1,0 +1,38 @@
+/** What the operating system refused. Adapters translate `errno` to one of these at the door. */
+export type FaultKind =
+  | "disk-full"
+  | "read-only"
+  | "permission"
+  | "busy-mount"
+  | "too-many-open-files"
+  | "wrong-file-type"
+  | "too-large"
+  | "missing"
+  | "io";
+
+/** A failed step: what was tried, where, and what the machine said. */
+export interface Fault {
+  readonly kind: FaultKind;
+  /** The step that failed, as words that follow "cannot": `read`, `create the lock in`. */
+  readonly step: string;
+  readonly path: string;
+  /** A short machine word such as `ENOSPC`, for those who look it up. Never text from a file. */
+  readonly code: string;
+}
+
+const CURES: Readonly<Record<FaultKind, string>> = {
+  "disk-full": "free some space",
+  "read-only": "mount it writable",
+  permission: "give this user the right to read and write there",
+  "busy-mount": "mount the directory instead of the single file",
+  "too-many-open-files": "raise the limit on open files",
+  "wrong-file-type": "put a regular file there",
+  "too-large": "restore a real auth.json there",
+  missing: "create it",
+  io: "check the disk",
+};
+
+/** One line for people: what is wrong, where, what to do. */
+export function describeFault(fault: Fault): string {
+  return `cannot ${fault.step} ${fault.path} (${fault.code}): ${CURES[fault.kind]}`;
+}

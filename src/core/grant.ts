@@ -1,0 +1,139 @@
+import { readClaims } from "./claims.js";
+import { knownAccounts, type TokenName } from "./credential.js";
+import type { GrantedTokens } from "./merge.js";
+import { Secret } from "./secret.js";
+
+/** Why the authorization server will not renew this login any more. */
+export const REJECTION_CAUSES = [
+  "expired",
+  "reused",
+  "revoked",
+  "ended",
+  "other-account",
+  "unnamed",
+] as const;
+export type RejectionCause = (typeof REJECTION_CAUSES)[number];
+
+/** A verdict on the refresh token itself: final until the file holds another token. */
+export interface Rejection {
+  readonly cause: RejectionCause;
+  readonly httpStatus: number;
+}
+
+/** Why an answer settles nothing. */
+export type RefusalCause = "rate-limit" | "unavailable" | "redirect" | "configuration" | "refused";
+
+/** What an answer of the token endpoint means. */
+export type GrantResult =
+  | { readonly kind: "granted"; readonly tokens: GrantedTokens; readonly accountIds: readonly string[] }
+  | { readonly kind: "rejected"; readonly rejection: Rejection }
+  /** The server says that it did not act on the request: the refresh token is unspent. */
+  | { readonly kind: "refused"; readonly cause: RefusalCause; readonly httpStatus: number }
+  /** The server may or may not have spent the refresh token: 500, 502, 504, or a 2xx that nobody can read. */
+  | { readonly kind: "ambiguous"; readonly cause: "server-error" | "bad-body"; readonly httpStatus: number };
+
+const TOKEN_NAMES: readonly TokenName[] = ["id_token", "access_token", "refresh_token"];
+
+/**
+ * Error codes that end a login, with what they mean. The first three are Codex's own (newest source,
+ * autumn 2026); the others are what further clients of the same endpoint treat as the end.
+ */
+const FINAL_CODES: Readonly<Record<string, RejectionCause>> = {
+  refresh_token_expired: "expired",
+  refresh_token_reused: "reused",
+  refresh_token_invalidated: "revoked",
+  app_session_terminated: "ended",
+  invalid_refresh_token: "revoked",
+  token_invalidated: "revoked",
+  account_deactivated: "ended",
+  account_suspended: "ended",
+  account_deleted: "ended",
+  access_denied: "ended",
+};
+
+/** Codes that blame the client's own settings (RFC 6749 §5.2): the login itself is not in doubt. */
+const CONFIGURATION_CODES = new Set(["invalid_client", "unauthorized_client", "invalid_scope"]);
+
+/**
+ * Judges an answer of the token endpoint.
+ *
+ * @param httpStatus the status as received
+ * @param body the body as received, of any kind; never throws on it
+ * @see CODEX.md "How failures are judged"; RFC 6749 §5.1, §5.2
+ */
+export function judgeAnswer(httpStatus: number, body: string): GrantResult {
+  if (httpStatus >= 200 && httpStatus < 300) return judgeSuccess(httpStatus, body);
+
+  const code = errorCode(body);
+  const cause = code === null ? undefined : FINAL_CODES[code];
+  if (cause !== undefined) return rejected(cause, httpStatus);
+  if (code !== null && CONFIGURATION_CODES.has(code)) {
+    return { kind: "refused", cause: "configuration", httpStatus };
+  }
+  if (httpStatus === 401 || (httpStatus === 400 && code === "invalid_grant")) {
+    return rejected("unnamed", httpStatus);
+  }
+  if (httpStatus === 429) return { kind: "refused", cause: "rate-limit", httpStatus };
+  // RFC 9110 §15.6.4: with a 503 the server says that it was not able to handle the request.
+  if (httpStatus === 503) return { kind: "refused", cause: "unavailable", httpStatus };
+  if (httpStatus >= 500) return { kind: "ambiguous", cause: "server-error", httpStatus };
+  if (httpStatus >= 300 && httpStatus < 400) return { kind: "refused", cause: "redirect", httpStatus };
+  return { kind: "refused", cause: "refused", httpStatus };
+}
+
+/** The longest wait that a server can ask of us, in milliseconds. */
+const MAX_RETRY_AFTER_MS = 3_600_000;
+
+/**
+ * Reads a `Retry-After` header.
+ *
+ * @returns milliseconds to wait, at most one hour; null when the header is absent or unreadable
+ * @see RFC 9110 §10.2.3 (seconds, or an HTTP date)
+ */
+export function parseRetryAfterMs(header: string | null, nowMs: number): number | null {
+  if (header === null) return null;
+  const text = header.trim();
+  const waitMs = /^\d{1,10}$/.test(text) ? Number(text) * 1000 : Date.parse(text) - nowMs;
+  return Number.isNaN(waitMs) ? null : Math.min(Math.max(waitMs, 0), MAX_RETRY_AFTER_MS);
+}
+
+function judgeSuccess(httpStatus: number, body: string): GrantResult {
+  const answer = parseObject(body);
+  const granted = TOKEN_NAMES.flatMap((name): [TokenName, string][] => {
+    const value = answer?.[name];
+    return typeof value === "string" && value !== "" ? [[name, value]] : [];
+  });
+  if (granted.length === 0) return { kind: "ambiguous", cause: "bad-body", httpStatus };
+  return {
+    kind: "granted",
+    tokens: Object.fromEntries(granted.map(([name, value]) => [name, new Secret(value)])),
+    accountIds: knownAccounts(granted.map(([, value]) => readClaims(value).accountId)),
+  };
+}
+
+function rejected(cause: RejectionCause, httpStatus: number): GrantResult {
+  return { kind: "rejected", rejection: { cause, httpStatus } };
+}
+
+/** The first of: a string `error`, `error.code`, a top-level `code`; in lower case. */
+function errorCode(body: string): string | null {
+  const answer = parseObject(body);
+  if (answer === null) return null;
+  const { error } = answer as { error?: unknown };
+  const nested = typeof error === "object" && error !== null ? (error as { code?: unknown }).code : undefined;
+  const code = [error, nested, (answer as { code?: unknown }).code].find(
+    (value) => typeof value === "string",
+  );
+  return typeof code === "string" ? code.toLowerCase() : null;
+}
+
+function parseObject(body: string): Record<string, unknown> | null {
+  try {
+    const value: unknown = JSON.parse(body);
+    return typeof value === "object" && value !== null && !Array.isArray(value)
+      ? (value as Record<string, unknown>)
+      : null;
+  } catch {
+    return null;
+  }
+}

@@ -1,0 +1,241 @@
+import type { InertReason, TokenName } from "./credential.js";
+import type { Fault } from "./fault.js";
+import { describeFault } from "./fault.js";
+import type { Rejection, RejectionCause } from "./grant.js";
+
+/** How one cycle ended. Closed: the compiler finds every table that forgot a case. */
+export type CycleOutcome =
+  | { readonly kind: "absent" }
+  | { readonly kind: "inert"; readonly reason: InertReason }
+  /** Codex keeps this login in a keyring or in memory; the file may be a leftover. */
+  | { readonly kind: "other-store"; readonly setting: string }
+  | { readonly kind: "fresh"; readonly expiresInSec: number | null; readonly ageSec: number | null }
+  | {
+      readonly kind: "refreshed";
+      readonly httpStatus: number;
+      readonly rotated: readonly TokenName[];
+      readonly isRecovery: boolean;
+    }
+  | { readonly kind: "adopted"; readonly from: "sibling" | "newer-login" | "logout" }
+  | { readonly kind: "unreadable"; readonly problem: string }
+  | { readonly kind: "blocked"; readonly fault: Fault }
+  | { readonly kind: "busy"; readonly holder: string }
+  | { readonly kind: "stopped" }
+  /** No answer, or one that settles nothing. `wasSent`: the token may be spent. */
+  | {
+      readonly kind: "transient";
+      readonly httpStatus: number | null;
+      readonly cause: string;
+      readonly wasSent: boolean;
+      readonly retryAfterMs: number | null;
+    }
+  | { readonly kind: "exhausted"; readonly untilMs: number }
+  | { readonly kind: "login-required"; readonly rejection: Rejection; readonly isLatched: boolean }
+  /** The server rotated the tokens and the answer is not in the store yet; it lies in the ticket. */
+  | { readonly kind: "unsaved"; readonly problem: string };
+
+/** The state that the status tells. */
+export type HealthState = "ok" | "idle" | "degraded" | "login_required" | "unsaved";
+
+/** An outcome in the words of its readers. */
+export interface Report {
+  readonly exitCode: 0 | 1 | 2 | 3 | 4;
+  readonly state: HealthState;
+  /** The shell script's outcome word, as monitoring greps for it. */
+  readonly word: string;
+  /** One log line, in the shell script's words where it had some. */
+  readonly line: string;
+  /** A stable code for programs. */
+  readonly reason: string;
+  /** What a person should do; null when nothing. */
+  readonly action: string | null;
+}
+
+const LOGIN_AGAIN = "log in again: run `codex login` on this machine, or inject a new auth.json";
+
+const REJECTED_BECAUSE: Readonly<Record<RejectionCause, string>> = {
+  expired: "the refresh token has expired",
+  reused: "the refresh token was already used by another process",
+  revoked: "the refresh token was revoked",
+  ended: "the account or its session was ended",
+  unnamed: "refresh_token rejected",
+  "other-account": "the answer was for another account; nothing of it was stored",
+};
+
+/**
+ * Puts an outcome into words: exit code, outcome word, log line, advice.
+ *
+ * @param location what people call the place of the credential: the path of auth.json
+ */
+export function reportOutcome(outcome: CycleOutcome, location: string): Report {
+  switch (outcome.kind) {
+    case "absent":
+      return idle(
+        "skip:no_auth_json",
+        `skip: ${location} absent or empty (no chatgpt-subscription auth in this workspace)`,
+        "no_auth_json",
+      );
+    case "inert":
+      return outcome.reason.kind === "auth_mode"
+        ? idle("skip", `no-op: auth_mode=${outcome.reason.authMode}`, "other_auth_mode")
+        : idle("skip", "no-op: no_refresh_token", "no_refresh_token");
+    case "other-store":
+      return idle(
+        "skip",
+        `no-op: cli_auth_credentials_store=${outcome.setting} in config.toml: Codex may hold a newer login than ${location}; set it to "file" to have this file refreshed`,
+        "other_credentials_store",
+      );
+    case "fresh":
+      return report(
+        1,
+        "ok",
+        "skip",
+        `no-op: fresh exp_in=${orUnknown(outcome.expiresInSec)}s age=${orUnknown(outcome.ageSec)}s`,
+        "fresh",
+      );
+    case "refreshed":
+      return report(
+        0,
+        "ok",
+        "refreshed",
+        `refresh: ok (http=${outcome.httpStatus}) rotated=${outcome.rotated.join(",")}${outcome.isRecovery ? " (saved an answer that an earlier run had received)" : ""}`,
+        outcome.isRecovery ? "recovered" : "refreshed",
+      );
+    case "adopted":
+      return reportAdopted(outcome.from);
+    case "unreadable":
+      return later(
+        "skip:unreadable",
+        `transient: ${location} ${outcome.problem}; nothing was sent or written; mend it or log in again`,
+        "unreadable_auth_json",
+        `mend ${location}: it ${outcome.problem}`,
+      );
+    case "blocked": {
+      const problem = describeFault(outcome.fault);
+      return later(
+        "fail:blocked",
+        `transient: ${problem}; nothing was sent, the login is unspent`,
+        `blocked_${outcome.fault.kind.replaceAll("-", "_")}`,
+        problem,
+      );
+    }
+    case "busy":
+      return later(
+        "skip:busy",
+        `transient: ${outcome.holder} is at work on this login; try again later`,
+        "busy",
+        null,
+      );
+    case "stopped":
+      return later("skip:stopped", "transient: stopped before anything was sent", "stopped", null);
+    case "transient":
+      return reportTransient(outcome);
+    case "exhausted": {
+      const until = new Date(outcome.untilMs).toISOString();
+      return later(
+        "fail:unanswered",
+        `transient: this refresh token was sent 3 times within a day and no answer came; waiting until ${until} or for a new login`,
+        "dispatches_exhausted",
+        "check the network between here and the token endpoint; if Codex fails too, log in again",
+      );
+    }
+    case "login-required":
+      return reportLoginRequired(outcome.rejection, outcome.isLatched);
+    case "unsaved":
+      return report(
+        4,
+        "unsaved",
+        "fail:apply_response",
+        `UNSAVED: the tokens were rotated but not saved: ${outcome.problem}; the answer is kept beside ${location}, and the next run saves it first`,
+        "unsaved",
+        `mend this, then run codex-auth-watchdog --once: ${outcome.problem}`,
+      );
+  }
+}
+
+function reportAdopted(from: "sibling" | "newer-login" | "logout"): Report {
+  switch (from) {
+    case "sibling":
+      return report(
+        1,
+        "ok",
+        "skip",
+        "no-op: adopted the tokens that another process just refreshed",
+        "adopted",
+      );
+    case "newer-login":
+      return report(
+        1,
+        "ok",
+        "skip",
+        "no-op: somebody logged in meanwhile; the new login stands, our answer was dropped",
+        "newer_login",
+      );
+    case "logout":
+      return report(
+        1,
+        "idle",
+        "skip",
+        "no-op: somebody logged out meanwhile; our answer was dropped",
+        "logged_out",
+      );
+  }
+}
+
+function reportTransient(outcome: Extract<CycleOutcome, { kind: "transient" }>): Report {
+  const status = outcome.httpStatus === null ? "000" : String(outcome.httpStatus);
+  const fate = outcome.wasSent ? "it is not known whether the token was spent" : "the token is unspent";
+  const action = ACTIONS[outcome.cause] ?? null;
+  return later(
+    `fail:transient_${status}`,
+    `refresh: transient failure (http=${status}, ${outcome.cause}): ${fate}; ${action ?? "will retry later"}`,
+    outcome.cause.replace(/[^A-Za-z0-9]+/g, "_").toLowerCase(),
+    action,
+  );
+}
+
+/** Transient causes that a person can do something about. */
+const ACTIONS: Readonly<Record<string, string>> = {
+  configuration: "the server does not accept this client; check CODEX_APP_SERVER_LOGIN_CLIENT_ID",
+  redirect: "the endpoint redirects, which is never followed; check CODEX_REFRESH_TOKEN_URL_OVERRIDE",
+  "ca-file": "cannot read the CA file; check CODEX_CA_CERTIFICATE and SSL_CERT_FILE",
+  "proxy-setting": "the proxy setting is no http(s) URL; check HTTPS_PROXY, HTTP_PROXY and ALL_PROXY",
+};
+
+function reportLoginRequired(rejection: Rejection, isLatched: boolean): Report {
+  const { cause, httpStatus } = rejection;
+  // A 401 without a known code may come from a captive portal or a proxy; only then is asking again worth it.
+  const again = cause === "unnamed" ? "; if the answer came from a proxy, --once --force asks again" : "";
+  const remembered = isLatched ? ", remembered; nothing was sent" : "";
+  return report(
+    3,
+    "login_required",
+    `fail:permanent_${httpStatus}`,
+    `refresh: PERMANENT FAILURE (http=${httpStatus}${remembered}): ${REJECTED_BECAUSE[cause]}. Operator must ${LOGIN_AGAIN}${again}`,
+    `login_required_${cause.replaceAll("-", "_")}`,
+    LOGIN_AGAIN,
+  );
+}
+
+function idle(word: string, line: string, reason: string): Report {
+  return report(1, "idle", word, line, reason);
+}
+
+function later(word: string, line: string, reason: string, action: string | null): Report {
+  return report(2, "degraded", word, line, reason, action);
+}
+
+function report(
+  exitCode: Report["exitCode"],
+  state: HealthState,
+  word: string,
+  line: string,
+  reason: string,
+  action: string | null = null,
+): Report {
+  return { exitCode, state, word, line, reason, action };
+}
+
+function orUnknown(value: number | null): string {
+  return value === null ? "unknown" : String(value);
+}

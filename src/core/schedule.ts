@@ -1,0 +1,71 @@
+import type { CycleOutcome } from "./outcome.js";
+
+/** The first wait after a failure that may pass by itself, milliseconds; it doubles with each further one. */
+const FIRST_BACKOFF_MS = 60_000;
+const MAX_BACKOFF_MS = 3_600_000;
+
+/**
+ * The shortest time between two cycles that may send something, milliseconds. It matters when a token
+ * arrives that is due already (a clock that is years off): without it the loop would spend tokens in a storm.
+ */
+const BRAKE_MS = 60_000;
+
+/** How long an unsaved answer waits before the next try to save it, milliseconds: 1 s, doubling to 30 s. */
+const FIRST_SAVE_RETRY_MS = 1_000;
+const MAX_SAVE_RETRY_MS = 30_000;
+
+/**
+ * Says when the loop looks again.
+ *
+ * Never later than the refresh falls due: the shell script slept its six hours through an expiry.
+ *
+ * @param failureCount failures in a row, this outcome included
+ * @param dueAtMs when the credential's refresh falls due; null when it has none
+ * @param jitter a number from 0 up to 1, so that many containers do not wake together
+ * @returns milliseconds since 1970
+ */
+export function nextCheckMs(input: {
+  readonly outcome: CycleOutcome;
+  readonly dueAtMs: number | null;
+  readonly failureCount: number;
+  readonly intervalSec: number;
+  readonly nowMs: number;
+  readonly jitter: number;
+}): number {
+  const { outcome, nowMs, failureCount, jitter } = input;
+  const intervalMs = input.intervalSec * 1000;
+  const backoffMs = Math.min(doubling(FIRST_BACKOFF_MS, failureCount), MAX_BACKOFF_MS, intervalMs);
+  switch (outcome.kind) {
+    case "unsaved":
+      return nowMs + Math.min(doubling(FIRST_SAVE_RETRY_MS, failureCount), MAX_SAVE_RETRY_MS);
+    case "transient": {
+      // The few dispatches that an unanswered token has (core/ticket.ts) are spread, not burnt in minutes.
+      const waitMs = outcome.wasSent && failureCount > 1 ? MAX_BACKOFF_MS : backoffMs;
+      return nowMs + Math.max(waitMs * (1 + jitter / 5), outcome.retryAfterMs ?? 0);
+    }
+    case "unreadable":
+    case "blocked":
+    case "busy":
+      return nowMs + backoffMs * (1 + jitter / 5);
+    case "exhausted":
+      return Math.min(nowMs + intervalMs, Math.max(outcome.untilMs, nowMs + BRAKE_MS));
+    case "login-required":
+    case "stopped":
+      return nowMs + intervalMs;
+    case "absent":
+    case "inert":
+    case "other-store":
+    case "fresh":
+    case "refreshed":
+    case "adopted": {
+      const lookMs = nowMs + intervalMs * (1 - jitter / 20);
+      const brakeMs = outcome.kind === "fresh" ? nowMs : nowMs + Math.min(BRAKE_MS, intervalMs);
+      return Math.max(Math.min(lookMs, input.dueAtMs ?? lookMs), brakeMs);
+    }
+  }
+}
+
+/** `firstMs` after the first failure, twice that after the second, and so on. */
+function doubling(firstMs: number, failureCount: number): number {
+  return firstMs * 2 ** Math.min(Math.max(failureCount - 1, 0), 20);
+}

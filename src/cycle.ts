@@ -1,0 +1,79 @@
+import { decide, type RefreshPolicy } from "./core/decide.js";
+import type { CycleOutcome } from "./core/outcome.js";
+import { ageSec, type CredentialView, NO_CREDENTIAL, viewCredential } from "./core/status.js";
+import { isFinishable } from "./core/ticket.js";
+import type { LookPorts, RefreshPorts } from "./ports.js";
+import { outcomeWithoutLogin, type Reading, readSettled, understand } from "./reading.js";
+
+export interface CycleSettings {
+  readonly policy: RefreshPolicy;
+  /** Refresh though fresh. */
+  readonly isForced: boolean;
+  /** How long to wait for another process that is at work on this login, milliseconds. */
+  readonly lockWaitMs: number;
+}
+
+export interface CycleResult {
+  readonly outcome: CycleOutcome;
+  readonly view: CredentialView;
+}
+
+/**
+ * One cycle: look, and refresh when a refresh is due or an answer waits to be saved.
+ *
+ * The look takes no lock and loads nothing; `openRefreshPorts` and the code of the refresh itself are asked
+ * for only when they are needed, because most runs find a fresh login.
+ *
+ * @param stop aborted when the process was told to end: nothing is sent after that
+ */
+export async function runCycle(
+  ports: LookPorts,
+  openRefreshPorts: () => Promise<RefreshPorts>,
+  settings: CycleSettings,
+  stop: AbortSignal,
+): Promise<CycleResult> {
+  const reading = await readSettled(ports);
+  const seen = look(ports, reading, settings);
+  if (seen !== null) return { outcome: seen, view: view(reading, ports.clock.nowMs(), settings.policy) };
+
+  const [{ refresh }, refreshPorts] = await Promise.all([import("./refresh.js"), openRefreshPorts()]);
+  const outcome = await refresh(refreshPorts, {
+    settings,
+    stop,
+    seenToken: reading.kind === "login" ? reading.credential.refreshToken : null,
+  });
+  return { outcome, view: view(understand(ports.store.read()), ports.clock.nowMs(), settings.policy) };
+}
+
+/** The outcome when this look settles the cycle, else null. */
+function look(ports: LookPorts, reading: Reading, settings: CycleSettings): CycleOutcome | null {
+  const listing = ports.tickets.list();
+  const isUnfinished = listing.kind === "tickets" && listing.tickets.some(isFinishable);
+  if (isUnfinished) return null;
+  if (reading.kind !== "login") return outcomeWithoutLogin(reading);
+
+  const nowMs = ports.clock.nowMs();
+  const verdict = decide(reading.credential, nowMs, settings.policy);
+  if (verdict.kind === "due" || settings.isForced) return null;
+  const { expiresAtMs } = reading.credential.accessClaims;
+  return {
+    kind: "fresh",
+    expiresInSec: expiresAtMs === null ? null : Math.trunc((expiresAtMs - nowMs) / 1000),
+    ageSec: ageSec(reading.credential.lastRefreshMs, nowMs),
+  };
+}
+
+function view(reading: Reading, nowMs: number, policy: RefreshPolicy): CredentialView {
+  switch (reading.kind) {
+    case "login":
+      return viewCredential(reading.credential, decide(reading.credential, nowMs, policy).dueAtMs);
+    case "inert":
+      return {
+        ...NO_CREDENTIAL,
+        lastRefreshText: reading.lastRefreshText,
+        lastRefreshMs: reading.lastRefreshMs,
+      };
+    default:
+      return NO_CREDENTIAL;
+  }
+}

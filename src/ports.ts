@@ -1,0 +1,169 @@
+import type { Fault } from "./core/fault.js";
+import type { Rejection } from "./core/grant.js";
+import type { Secret } from "./core/secret.js";
+import type { Status } from "./core/status.js";
+import type { Presented, Ticket } from "./core/ticket.js";
+
+/** Wall clock and waiting. A test's clock is a number that it sets. */
+export interface Clock {
+  /** Milliseconds since 1970. */
+  nowMs(): number;
+  /**
+   * Waits by the wall clock, so that a suspended machine does not add its sleep to the wait.
+   * Ends early, without an error, when `wake` is aborted.
+   */
+  sleep(durationMs: number, wake?: AbortSignal): Promise<void>;
+}
+
+export type StoreReading =
+  | { readonly kind: "text"; readonly text: string }
+  /** Bytes that are no UTF-8: perhaps half of a write. */
+  | { readonly kind: "garbled" }
+  | { readonly kind: "absent" }
+  | { readonly kind: "unreadable"; readonly fault: Fault };
+
+export type UpdateResult =
+  | { readonly kind: "written" }
+  /** `decide` answered null: nothing was touched. */
+  | { readonly kind: "declined" }
+  /** The store still holds what it held before. */
+  | { readonly kind: "failed"; readonly fault: Fault };
+
+/** Where the credential lives: `auth.json` today. */
+export interface CredentialStore {
+  /** What people call this place: the path of the file. */
+  readonly location: string;
+  read(): StoreReading;
+  /** Differs from an earlier answer when the content may have changed since. Cheap; reads no content. */
+  changeMark(): string;
+  /** The value of `cli_auth_credentials_store` in Codex's own config, or `file` when it is not set. */
+  readCredentialsStoreSetting(): Promise<string>;
+  /** Null when a commit can be expected to work, else what stands in its way. Changes nothing. */
+  preflight(): Fault | null;
+  /**
+   * Reads the newest text, asks `decide` for a new one, and puts that in place whole and durably.
+   * As little time as possible passes between the read and the write.
+   */
+  update(decide: (reading: StoreReading) => string | null): Promise<UpdateResult>;
+}
+
+/** Makes waiting orderly. Safety rests on the tickets, not on this: a lock can have two holders. */
+export interface Lock {
+  tryAcquire(): Promise<LockAttempt>;
+}
+
+export type LockAttempt =
+  | { readonly kind: "held"; readonly lock: HeldLock }
+  /** `holder` is for people: process, host, since when. */
+  | { readonly kind: "taken"; readonly holder: string }
+  | { readonly kind: "failed"; readonly fault: Fault };
+
+export interface HeldLock {
+  /** Whether somebody took the lock over while we held it. */
+  isCompromised(): boolean;
+  release(): Promise<void>;
+}
+
+/** The tickets of one credential store: see `core/ticket.ts`. */
+export interface TicketBook {
+  list(): TicketListing;
+  /** Creates ticket number `attempt` for a token, unless it exists. Exclusive among all processes. */
+  create(presented: Presented, attempt: number): Promise<TicketCreation>;
+  /** Takes tickets away once their token is no longer in the store. Failures are left for the next run. */
+  remove(tickets: readonly Pick<Ticket, "fingerprint" | "attempt">[]): Promise<void>;
+  /** Turns a ticket into the latch. */
+  latch(ticket: Pick<Ticket, "fingerprint" | "attempt">, rejection: Rejection): Promise<Fault | null>;
+}
+
+export type TicketListing =
+  | { readonly kind: "tickets"; readonly tickets: readonly Ticket[] }
+  | { readonly kind: "failed"; readonly fault: Fault };
+
+export type TicketCreation =
+  | { readonly kind: "created"; readonly ticket: OpenTicket }
+  | { readonly kind: "exists" }
+  | { readonly kind: "failed"; readonly fault: Fault };
+
+/** A ticket of ours, open for writing. Each method is durable when it resolves. */
+export interface OpenTicket {
+  /** Whether the file that we created is still the one that stands under the ticket's name. */
+  isInPlace(): boolean;
+  recordDispatch(): Promise<Fault | null>;
+  recordHead(httpStatus: number, retryAfter: string | null): Promise<Fault | null>;
+  recordBody(chunk: Uint8Array): Promise<Fault | null>;
+  recordUnanswered(why: string): Promise<Fault | null>;
+  close(): Promise<void>;
+}
+
+export interface TokenRequest {
+  readonly refreshToken: Secret;
+  /**
+   * Called when the connection stands and nothing has been sent. Only when it answers true does the first
+   * byte leave.
+   */
+  readonly beforeFirstByte: () => Promise<boolean>;
+  readonly onHead: (httpStatus: number, retryAfter: string | null) => Promise<void>;
+  readonly onBody: (chunk: Uint8Array) => Promise<void>;
+}
+
+/** Why no complete answer arrived. */
+export type NetworkCause =
+  | "dns"
+  | "connect"
+  | "tls"
+  | "proxy"
+  | "timeout"
+  | "reset"
+  | "ca-file"
+  | "proxy-setting";
+
+export type EndpointReply =
+  | {
+      readonly kind: "answered";
+      readonly httpStatus: number;
+      readonly retryAfter: string | null;
+      readonly body: string;
+      /** False when the connection broke, or the body was cut at the cap. */
+      readonly isComplete: boolean;
+    }
+  /** No byte of the request left this machine. `detail` is a short code such as ECONNREFUSED. */
+  | { readonly kind: "unsent"; readonly cause: NetworkCause; readonly detail: string }
+  /** `beforeFirstByte` said no. */
+  | { readonly kind: "held-back" }
+  /** The request left, whole or in part, and no answer came. */
+  | { readonly kind: "unanswered"; readonly cause: NetworkCause; readonly detail: string };
+
+/** The door to the authorization server (RFC 6749 §3.2). */
+export interface TokenEndpoint {
+  /** The URL for people: without query or credentials. */
+  readonly shownUrl: string;
+  /** Presents the refresh token once. No retry, no redirect; expected failures are values. */
+  present(request: TokenRequest): Promise<EndpointReply>;
+}
+
+/** Where the last outcome is told to other programs: `auth_refresh_status.json`. */
+export interface StatusSink {
+  /** The failures in a row that the last status tells; 0 when there is none. */
+  readFailureCount(): number;
+  /** @returns null, or what stood in the way; a failing status never fails a refresh */
+  write(status: Status): Promise<Fault | null>;
+}
+
+/** One line for one event. Lines never hold a token. */
+export interface Log {
+  line(message: string): void;
+}
+
+/** What a cycle needs before it knows whether anything is due. */
+export interface LookPorts {
+  readonly clock: Clock;
+  readonly store: CredentialStore;
+  readonly tickets: TicketBook;
+  readonly log: Log;
+}
+
+/** What a refresh needs beside that. */
+export interface RefreshPorts extends LookPorts {
+  readonly lock: Lock;
+  readonly endpoint: TokenEndpoint;
+}

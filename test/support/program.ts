@@ -1,0 +1,66 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { fileURLToPath } from "node:url";
+
+/** The built program, as users run it. */
+export const PROGRAM_PATH = fileURLToPath(new URL("../../bin/watchdog.mjs", import.meta.url));
+
+export interface RunResult {
+  readonly code: number | null;
+  readonly signal: NodeJS.Signals | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+export interface RunOptions {
+  readonly args?: readonly string[];
+  readonly env?: Readonly<Record<string, string>>;
+  readonly uid?: number;
+  readonly cwd?: string;
+}
+
+export interface Running {
+  readonly child: ChildProcess;
+  readonly ended: Promise<RunResult>;
+  /** What it has printed on stderr so far. */
+  stderr(): string;
+}
+
+/** Starts the built program with nothing in its environment but PATH, HOME and what is given. */
+export function startProgram(options: RunOptions = {}): Running {
+  return start(process.execPath, [PROGRAM_PATH, ...(options.args ?? ["--once"])], options);
+}
+
+export async function runProgram(options: RunOptions = {}): Promise<RunResult> {
+  return await startProgram(options).ended;
+}
+
+export function start(command: string, args: readonly string[], options: RunOptions = {}): Running {
+  const child = spawn(command, args, {
+    env: { PATH: process.env["PATH"], HOME: "/nonexistent", ...options.env },
+    stdio: ["ignore", "pipe", "pipe"],
+    ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
+    ...(options.uid === undefined ? {} : { uid: options.uid, gid: options.uid }),
+  });
+  let stdout = "";
+  let stderr = "";
+  child.stdout.on("data", (chunk: Buffer) => {
+    stdout += chunk.toString("utf8");
+  });
+  child.stderr.on("data", (chunk: Buffer) => {
+    stderr += chunk.toString("utf8");
+  });
+  const ended = new Promise<RunResult>((resolve, reject) => {
+    child.on("error", reject);
+    child.on("close", (code, signal) => resolve({ code, signal, stdout, stderr }));
+  });
+  return { child, ended, stderr: () => stderr };
+}
+
+/** Waits for a condition with a deadline; the deadline is for a broken program, not for a slow machine. */
+export async function waitUntil(what: string, isTrue: () => boolean, timeoutMs = 20_000): Promise<void> {
+  const untilMs = Date.now() + timeoutMs;
+  while (!isTrue()) {
+    if (Date.now() > untilMs) throw new Error(`waited ${timeoutMs} ms in vain for: ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+}
