@@ -40,9 +40,7 @@ async function show(): Promise<boolean> {
   const posts = server.posts.length - postsBefore;
   const refreshed = crowd.filter(({ code }) => code === 0).length;
   const left = crowd.filter(({ code }) => code === 1).length;
-  say(
-    `  ${refreshed} refreshed (exit 0), ${left} found it done (exit 1), ${COPIES - refreshed - left} failed`,
-  );
+  say(`  ${refreshed} refreshed (exit 0), ${left} found it done (exit 1), ${COPIES - refreshed - left} failed`);
   say(`  requests at the endpoint: ${posts}; refresh tokens used twice: ${server.reuseCount}`);
   const stored = home.readTokens()["refresh_token"] ?? "";
   say(`  the token in auth.json is the endpoint's newest one: ${server.isActive(stored) ? "yes" : "NO"}\n`);

@@ -81,12 +81,7 @@ async function run(settings: Settings): Promise<void> {
   ports.log.line("watchdog: stopped");
 }
 
-async function cycle(
-  ports: LookPorts,
-  settings: Settings,
-  signals: Signals,
-  isForced: boolean,
-): Promise<CycleResult> {
+async function cycle(ports: LookPorts, settings: Settings, signals: Signals, isForced: boolean): Promise<CycleResult> {
   const { safetyMarginSec, staleAfterSec } = settings;
   return await runCycle(
     ports,
@@ -105,9 +100,7 @@ async function openRefreshPorts(ports: LookPorts, settings: Settings): Promise<R
   return {
     ...ports,
     lock: new FileLock(ports.store.location, ports.clock, () =>
-      ports.log.line(
-        "refresh: the lock was taken over by another process; the ticket still guards the token",
-      ),
+      ports.log.line("refresh: the lock was taken over by another process; the ticket still guards the token"),
     ),
     endpoint: new HttpTokenEndpoint(settings.endpoint),
   };
@@ -125,9 +118,7 @@ async function publish<Next extends number | null>(
   const nextCheckAtMs = schedule(failureCount);
   ports.log.line(report.line);
   const nowMs = ports.clock.nowMs();
-  const fault = await sink.write(
-    buildStatus({ report, view, failureCount, nextCheckAtMs, nowMs, version: VERSION }),
-  );
+  const fault = await sink.write(buildStatus({ report, view, failureCount, nextCheckAtMs, nowMs, version: VERSION }));
   if (fault !== null) ports.log.line(`status: ${describeFault(fault)}`);
   return nextCheckAtMs;
 }
@@ -139,14 +130,11 @@ async function publish<Next extends number | null>(
 function reportBug(error: unknown): void {
   const name = error instanceof Error ? error.name : typeof error;
   const code = error instanceof Error && "code" in error ? ` ${String(error.code).slice(0, 40)}` : "";
-  const frames =
-    error instanceof Error ? (error.stack ?? "").split("\n").filter((line) => /^ {4}at /.test(line)) : [];
+  const frames = error instanceof Error ? (error.stack ?? "").split("\n").filter((line) => /^ {4}at /.test(line)) : [];
   process.stderr.write(
-    [
-      `codex-auth-watchdog: a bug: ${name}${code}; please report it with these lines`,
-      ...frames.slice(0, 8),
-      "",
-    ].join("\n"),
+    [`codex-auth-watchdog: a bug: ${name}${code}; please report it with these lines`, ...frames.slice(0, 8), ""].join(
+      "\n",
+    ),
   );
   process.exitCode = EXIT_BUG;
 }

@@ -107,15 +107,7 @@ export interface TokenRequest {
 }
 
 /** Why no complete answer arrived. */
-export type NetworkCause =
-  | "dns"
-  | "connect"
-  | "tls"
-  | "proxy"
-  | "timeout"
-  | "reset"
-  | "ca-file"
-  | "proxy-setting";
+export type NetworkCause = "dns" | "connect" | "tls" | "proxy" | "timeout" | "reset" | "ca-file" | "proxy-setting";
 
 export type EndpointReply =
   | {

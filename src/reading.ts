@@ -14,10 +14,7 @@ export const SETTLE_MS = 500;
 export const SETTLE_STEP_MS = 25;
 
 /** Reads the store, and again for up to {@link SETTLE_MS} while another program seems to be writing. */
-export async function readSettled(ports: {
-  readonly store: CredentialStore;
-  readonly clock: Clock;
-}): Promise<Reading> {
+export async function readSettled(ports: { readonly store: CredentialStore; readonly clock: Clock }): Promise<Reading> {
   const untilMs = ports.clock.nowMs() + SETTLE_MS;
   for (;;) {
     const reading = understand(ports.store.read());

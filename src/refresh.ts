@@ -7,24 +7,10 @@ import { mergeTokens } from "./core/merge.js";
 import type { CycleOutcome } from "./core/outcome.js";
 import { type CommitPlan, isSameAccount, planCommit } from "./core/reconcile.js";
 import type { Secret } from "./core/secret.js";
-import {
-  type Holder,
-  isFinishable,
-  isInFlight,
-  type Presented,
-  planAttempt,
-  type Ticket,
-} from "./core/ticket.js";
+import { type Holder, isFinishable, isInFlight, type Presented, planAttempt, type Ticket } from "./core/ticket.js";
 import type { CycleSettings } from "./cycle.js";
 import type { EndpointReply, HeldLock, OpenTicket, RefreshPorts } from "./ports.js";
-import {
-  describeUnclear,
-  outcomeWithoutLogin,
-  readSettled,
-  SETTLE_MS,
-  SETTLE_STEP_MS,
-  understand,
-} from "./reading.js";
+import { describeUnclear, outcomeWithoutLogin, readSettled, SETTLE_MS, SETTLE_STEP_MS, understand } from "./reading.js";
 
 export interface RefreshRequest {
   readonly settings: CycleSettings;
@@ -93,11 +79,7 @@ function isRotatedBySibling(ports: RefreshPorts, request: RefreshRequest): boole
   return decide(reading.credential, ports.clock.nowMs(), request.settings.policy).kind === "fresh";
 }
 
-async function refreshUnderLock(
-  ports: RefreshPorts,
-  request: RefreshRequest,
-  lock: HeldLock,
-): Promise<CycleOutcome> {
+async function refreshUnderLock(ports: RefreshPorts, request: RefreshRequest, lock: HeldLock): Promise<CycleOutcome> {
   const { clock, store } = ports;
   const deadlineMs = clock.nowMs() + request.settings.lockWaitMs;
   for (;;) {
@@ -212,9 +194,7 @@ async function spend(attempt: Attempt): Promise<CycleOutcome> {
 }
 
 /** Sends the request; the ticket becomes "dispatched" when the connection stands, just before the first byte. */
-async function dispatch(
-  attempt: Attempt,
-): Promise<{ reply: EndpointReply; heldBackBy: CycleOutcome | null }> {
+async function dispatch(attempt: Attempt): Promise<{ reply: EndpointReply; heldBackBy: CycleOutcome | null }> {
   const { ports, ticket, lock, request } = attempt;
   const startedMs = ports.clock.nowMs();
   let heldBackBy: CycleOutcome | null = null;
@@ -224,8 +204,7 @@ async function dispatch(
   };
   const note = (fault: Fault | null): void => {
     // The answer is in memory as well: a journal that fails now must not cost the save.
-    if (fault !== null)
-      ports.log.line(`refresh: the answer could not be journaled (${fault.code}); saving it at once`);
+    if (fault !== null) ports.log.line(`refresh: the answer could not be journaled (${fault.code}); saving it at once`);
   };
   ports.log.line(`refresh: starting (endpoint=${ports.endpoint.shownUrl})`);
   const reply = await ports.endpoint.present({
@@ -269,11 +248,7 @@ interface Spent {
 }
 
 /** Saves a grant or latches a rejection. Null when the answer is neither. */
-async function settleAnswer(
-  ports: RefreshPorts,
-  result: GrantResult,
-  spent: Spent,
-): Promise<CycleOutcome | null> {
+async function settleAnswer(ports: RefreshPorts, result: GrantResult, spent: Spent): Promise<CycleOutcome | null> {
   switch (result.kind) {
     case "granted":
       return isSameAccount(result.accountIds, spent.presented.accountIds)
@@ -293,8 +268,7 @@ async function adoptOrLatch(ports: RefreshPorts, rejection: Rejection, spent: Sp
   for (;;) {
     const reading = await readSettled(ports);
     const isStillOurs =
-      reading.kind === "login" &&
-      fingerprint(reading.credential.refreshToken) === spent.presented.fingerprint;
+      reading.kind === "login" && fingerprint(reading.credential.refreshToken) === spent.presented.fingerprint;
     if (!isStillOurs && describeUnclear(reading) === null) {
       await removeTickets(ports, spent.presented.fingerprint);
       if (reading.kind !== "login") return outcomeWithoutLogin(reading);
@@ -308,8 +282,7 @@ async function adoptOrLatch(ports: RefreshPorts, rejection: Rejection, spent: Sp
 
 async function latch(ports: RefreshPorts, spent: Spent, rejection: Rejection): Promise<CycleOutcome> {
   const fault = await ports.tickets.latch(spent.name, rejection);
-  if (fault !== null)
-    ports.log.line(`refresh: the rejection could not be remembered (${fault.code} at ${fault.path})`);
+  if (fault !== null) ports.log.line(`refresh: the rejection could not be remembered (${fault.code} at ${fault.path})`);
   return { kind: "login-required", rejection, isLatched: false };
 }
 
@@ -347,8 +320,7 @@ async function commit(ports: RefreshPorts, granted: Granted, spent: Spent): Prom
         await removeTickets(ports, spent.presented.fingerprint);
         return { kind: "adopted", from: decided.to };
       case "unclear":
-        if (clock.nowMs() >= untilMs)
-          return { kind: "unsaved", problem: `${store.location} ${decided.problem}` };
+        if (clock.nowMs() >= untilMs) return { kind: "unsaved", problem: `${store.location} ${decided.problem}` };
         await clock.sleep(SETTLE_STEP_MS);
     }
   }

@@ -34,8 +34,7 @@ export class FileCredentialStore implements CredentialStore {
     }
     try {
       const stats = fstatSync(descriptor);
-      if (!stats.isFile())
-        return this.#refused("wrong-file-type", stats.isDirectory() ? "EISDIR" : "not a file");
+      if (!stats.isFile()) return this.#refused("wrong-file-type", stats.isDirectory() ? "EISDIR" : "not a file");
       if (stats.size > MAX_BYTES) return this.#refused("too-large", "EFBIG");
       const bytes = readFileSync(descriptor);
       return isUtf8(bytes) ? { kind: "text", text: bytes.toString("utf8") } : { kind: "garbled" };
@@ -103,9 +102,6 @@ function isMountPoint(path: string): boolean {
     return false; // No such table on this system; the rename itself will tell.
   }
   // proc(5): the fifth field, with space, tab, newline and backslash as octal escapes.
-  const escaped = path.replace(
-    /[ \t\n\\]/g,
-    (char) => `\\${char.charCodeAt(0).toString(8).padStart(3, "0")}`,
-  );
+  const escaped = path.replace(/[ \t\n\\]/g, (char) => `\\${char.charCodeAt(0).toString(8).padStart(3, "0")}`);
   return table.split("\n").some((line) => line.split(" ")[4] === escaped);
 }

@@ -3,13 +3,7 @@ import { type FileHandle, open, unlink } from "node:fs/promises";
 import { join } from "node:path";
 import type { Fault } from "../core/fault.js";
 import type { Rejection } from "../core/grant.js";
-import {
-  encodeEvent,
-  type Presented,
-  readTicketText,
-  type Ticket,
-  type TicketEvent,
-} from "../core/ticket.js";
+import { encodeEvent, type Presented, readTicketText, type Ticket, type TicketEvent } from "../core/ticket.js";
 import type { Clock, OpenTicket, TicketBook, TicketCreation, TicketListing } from "../ports.js";
 import { errnoOf, toFault } from "./errno.js";
 import { findPlace, ownerFor, type Place } from "./place.js";

@@ -126,11 +126,7 @@ class DeadlinePassed extends Error {}
 class HeldBack extends Error {}
 
 /** The request's body, which opens only when the caller says so. */
-async function* gate(
-  payload: Buffer,
-  tokenRequest: TokenRequest,
-  progress: Progress,
-): AsyncGenerator<Buffer> {
+async function* gate(payload: Buffer, tokenRequest: TokenRequest, progress: Progress): AsyncGenerator<Buffer> {
   if (!(await tokenRequest.beforeFirstByte())) {
     progress.wasHeldBack = true;
     throw new HeldBack();
@@ -174,8 +170,7 @@ function classify(error: unknown): { cause: NetworkCause; detail: string } {
   if (/^(ENOTFOUND|EAI_)/.test(code)) return { cause: "dns", detail: code };
   if (/CERT|TLS|SSL|SELF_SIGNED|UNABLE_TO|^EPROTO$/.test(code)) return { cause: "tls", detail: code };
   if (code === "UND_ERR_ABORTED") return { cause: "proxy", detail: code };
-  if (/^E(CONNREFUSED|HOSTUNREACH|NETUNREACH|ADDRNOTAVAIL)/.test(code))
-    return { cause: "connect", detail: code };
+  if (/^E(CONNREFUSED|HOSTUNREACH|NETUNREACH|ADDRNOTAVAIL)/.test(code)) return { cause: "connect", detail: code };
   return { cause: "reset", detail: code };
 }
 

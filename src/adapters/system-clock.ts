@@ -12,8 +12,7 @@ export const systemClock: Clock = {
     const wakeAtMs = Date.now() + durationMs;
     const startedMs = performance.now();
     // Whichever clock gets there first: the wall clock jumps ahead after a suspend, and may be set back.
-    const remainingMs = (): number =>
-      Math.min(wakeAtMs - Date.now(), startedMs + durationMs - performance.now());
+    const remainingMs = (): number => Math.min(wakeAtMs - Date.now(), startedMs + durationMs - performance.now());
     while (remainingMs() > 0 && wake?.aborted !== true) {
       await tick(Math.min(remainingMs(), MAX_TICK_MS), wake);
     }

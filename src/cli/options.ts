@@ -180,9 +180,7 @@ function readDuration({ text, source }: DurationText, option: DurationOption): n
   const seconds = parseDurationSec(text);
   if (seconds !== null && seconds >= option.minSec) return seconds;
   const least = option.minSec === 0 ? "" : `, at least ${option.minSec}s`;
-  throw new UsageError(
-    `${source}: '${text.slice(0, 40)}' is no duration; write seconds, or 90s, 30m, 6h, 7d${least}`,
-  );
+  throw new UsageError(`${source}: '${text.slice(0, 40)}' is no duration; write seconds, or 90s, 30m, 6h, 7d${least}`);
 }
 
 function readEndpoint(environment: Environment): EndpointSettings {

@@ -34,9 +34,7 @@ export function readClaims(token: string): TokenClaims {
   }
   const auth = payload[AUTH_CLAIM];
   const accountId =
-    typeof auth === "object" && auth !== null
-      ? (auth as Record<string, unknown>)["chatgpt_account_id"]
-      : undefined;
+    typeof auth === "object" && auth !== null ? (auth as Record<string, unknown>)["chatgpt_account_id"] : undefined;
   return {
     expiresAtMs: numericDateMs(payload["exp"]),
     issuedAtMs: numericDateMs(payload["iat"]),

@@ -4,14 +4,7 @@ import type { GrantedTokens } from "./merge.js";
 import { Secret } from "./secret.js";
 
 /** Why the authorization server will not renew this login any more. */
-export const REJECTION_CAUSES = [
-  "expired",
-  "reused",
-  "revoked",
-  "ended",
-  "other-account",
-  "unnamed",
-] as const;
+export const REJECTION_CAUSES = ["expired", "reused", "revoked", "ended", "other-account", "unnamed"] as const;
 export type RejectionCause = (typeof REJECTION_CAUSES)[number];
 
 /** A verdict on the refresh token itself: final until the file holds another token. */
@@ -121,9 +114,7 @@ function errorCode(body: string): string | null {
   if (answer === null) return null;
   const { error } = answer as { error?: unknown };
   const nested = typeof error === "object" && error !== null ? (error as { code?: unknown }).code : undefined;
-  const code = [error, nested, (answer as { code?: unknown }).code].find(
-    (value) => typeof value === "string",
-  );
+  const code = [error, nested, (answer as { code?: unknown }).code].find((value) => typeof value === "string");
   return typeof code === "string" ? code.toLowerCase() : null;
 }
 

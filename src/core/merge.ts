@@ -54,8 +54,7 @@ function rewrite(text: string, changes: readonly [path: string[], value: string]
 
 function valueAt(text: string, path: readonly string[]): unknown {
   return path.reduce<unknown>(
-    (node, key) =>
-      typeof node === "object" && node !== null ? (node as Record<string, unknown>)[key] : undefined,
+    (node, key) => (typeof node === "object" && node !== null ? (node as Record<string, unknown>)[key] : undefined),
     JSON.parse(text),
   );
 }

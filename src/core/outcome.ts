@@ -120,12 +120,7 @@ export function reportOutcome(outcome: CycleOutcome, location: string): Report {
       );
     }
     case "busy":
-      return later(
-        "skip:busy",
-        `transient: ${outcome.holder} is at work on this login; try again later`,
-        "busy",
-        null,
-      );
+      return later("skip:busy", `transient: ${outcome.holder} is at work on this login; try again later`, "busy", null);
     case "stopped":
       return later("skip:stopped", "transient: stopped before anything was sent", "stopped", null);
     case "transient":
@@ -156,13 +151,7 @@ export function reportOutcome(outcome: CycleOutcome, location: string): Report {
 function reportAdopted(from: "sibling" | "newer-login" | "logout"): Report {
   switch (from) {
     case "sibling":
-      return report(
-        1,
-        "ok",
-        "skip",
-        "no-op: adopted the tokens that another process just refreshed",
-        "adopted",
-      );
+      return report(1, "ok", "skip", "no-op: adopted the tokens that another process just refreshed", "adopted");
     case "newer-login":
       return report(
         1,
@@ -172,13 +161,7 @@ function reportAdopted(from: "sibling" | "newer-login" | "logout"): Report {
         "newer_login",
       );
     case "logout":
-      return report(
-        1,
-        "idle",
-        "skip",
-        "no-op: somebody logged out meanwhile; our answer was dropped",
-        "logged_out",
-      );
+      return report(1, "idle", "skip", "no-op: somebody logged out meanwhile; our answer was dropped", "logged_out");
   }
 }
 

@@ -27,10 +27,7 @@ export class Home {
   }
 
   readStatus(): Record<string, unknown> {
-    return JSON.parse(readFileSync(join(this.path, "auth_refresh_status.json"), "utf8")) as Record<
-      string,
-      unknown
-    >;
+    return JSON.parse(readFileSync(join(this.path, "auth_refresh_status.json"), "utf8")) as Record<string, unknown>;
   }
 
   /** Names of everything in the home, sorted. */

@@ -58,8 +58,7 @@ export function makeAuthJson(tokens: Tokens, options: LoginOptions = {}): string
 export function findLeak(text: string, tokens: readonly string[]): string | null {
   for (const token of tokens) {
     for (let start = 0; start + 12 <= token.length; start += 1) {
-      if (text.includes(token.slice(start, start + 12)))
-        return `characters ${start} to ${start + 12} of a token`;
+      if (text.includes(token.slice(start, start + 12))) return `characters ${start} to ${start + 12} of a token`;
     }
   }
   return null;
