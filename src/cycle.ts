@@ -1,9 +1,9 @@
 import { decide, type RefreshPolicy } from "./core/decide.js";
 import type { CycleOutcome } from "./core/outcome.js";
+import { outcomeWithoutLogin, type Reading } from "./core/reading.js";
 import { ageSec, type CredentialView, NO_CREDENTIAL, viewCredential } from "./core/status.js";
-import { isFinishable } from "./core/ticket.js";
 import type { LookPorts, RefreshPorts } from "./ports.js";
-import { outcomeWithoutLogin, type Reading, readSettled, understand } from "./reading.js";
+import { readNow, readSettled } from "./reading.js";
 
 export interface CycleSettings {
   readonly policy: RefreshPolicy;
@@ -42,13 +42,13 @@ export async function runCycle(
     stop,
     seenToken: reading.kind === "login" ? reading.credential.refreshToken : null,
   });
-  return { outcome, view: view(understand(ports.store.read()), ports.clock.nowMs(), settings.policy) };
+  return { outcome, view: view(readNow(ports.store), ports.clock.nowMs(), settings.policy) };
 }
 
 /** The outcome when this look settles the cycle, else null. */
 function look(ports: LookPorts, reading: Reading, settings: CycleSettings): CycleOutcome | null {
   const listing = ports.tickets.list();
-  const isUnfinished = listing.kind === "tickets" && listing.tickets.some(isFinishable);
+  const isUnfinished = listing.kind === "tickets" && listing.tickets.some(({ state }) => state.kind === "answered");
   if (isUnfinished) return null;
   if (reading.kind !== "login") return outcomeWithoutLogin(reading);
 

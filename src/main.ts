@@ -10,7 +10,7 @@ import { type Signals, takeSignals } from "./cli/signals.js";
 import { describeFault } from "./core/fault.js";
 import { reportOutcome } from "./core/outcome.js";
 import { nextCheckMs } from "./core/schedule.js";
-import { buildStatus, isFailure } from "./core/status.js";
+import { buildStatus } from "./core/status.js";
 import { type CycleResult, runCycle } from "./cycle.js";
 import type { LookPorts, RefreshPorts, StatusSink } from "./ports.js";
 
@@ -114,7 +114,7 @@ async function publish<Next extends number | null>(
   schedule: (failureCount: number) => Next,
 ): Promise<Next> {
   const report = reportOutcome(outcome, ports.store.location);
-  const failureCount = isFailure(outcome) ? sink.readFailureCount() + 1 : 0;
+  const failureCount = report.exitCode >= 2 ? sink.readFailureCount() + 1 : 0;
   const nextCheckAtMs = schedule(failureCount);
   ports.log.line(report.line);
   const nowMs = ports.clock.nowMs();

@@ -2,7 +2,7 @@ import type { Fault } from "./core/fault.js";
 import type { Rejection } from "./core/grant.js";
 import type { Secret } from "./core/secret.js";
 import type { Status } from "./core/status.js";
-import type { Presented, Ticket } from "./core/ticket.js";
+import type { Presented, Ticket, TicketEvent, TicketName } from "./core/ticket.js";
 
 /** Wall clock and waiting. A test's clock is a number that it sets. */
 export interface Clock {
@@ -70,9 +70,9 @@ export interface TicketBook {
   /** Creates ticket number `attempt` for a token, unless it exists. Exclusive among all processes. */
   create(presented: Presented, attempt: number): Promise<TicketCreation>;
   /** Takes tickets away once their token is no longer in the store. Failures are left for the next run. */
-  remove(tickets: readonly Pick<Ticket, "fingerprint" | "attempt">[]): Promise<void>;
+  remove(tickets: readonly TicketName[]): Promise<void>;
   /** Turns a ticket into the latch. */
-  latch(ticket: Pick<Ticket, "fingerprint" | "attempt">, rejection: Rejection): Promise<Fault | null>;
+  latch(ticket: TicketName, rejection: Rejection): Promise<Fault | null>;
 }
 
 export type TicketListing =
@@ -84,14 +84,12 @@ export type TicketCreation =
   | { readonly kind: "exists" }
   | { readonly kind: "failed"; readonly fault: Fault };
 
-/** A ticket of ours, open for writing. Each method is durable when it resolves. */
+/** A ticket of ours, open for writing. */
 export interface OpenTicket {
   /** Whether the file that we created is still the one that stands under the ticket's name. */
   isInPlace(): boolean;
-  recordDispatch(): Promise<Fault | null>;
-  recordHead(httpStatus: number, retryAfter: string | null): Promise<Fault | null>;
-  recordBody(chunk: Uint8Array): Promise<Fault | null>;
-  recordUnanswered(why: string): Promise<Fault | null>;
+  /** Adds an event; durable when it resolves with null. */
+  record(event: TicketEvent): Promise<Fault | null>;
   close(): Promise<void>;
 }
 
@@ -102,12 +100,9 @@ export interface TokenRequest {
    * byte leave.
    */
   readonly beforeFirstByte: () => Promise<boolean>;
-  readonly onHead: (httpStatus: number, retryAfter: string | null) => Promise<void>;
+  readonly onHead: (httpStatus: number) => Promise<void>;
   readonly onBody: (chunk: Uint8Array) => Promise<void>;
 }
-
-/** Why no complete answer arrived. */
-export type NetworkCause = "dns" | "connect" | "tls" | "proxy" | "timeout" | "reset" | "ca-file" | "proxy-setting";
 
 export type EndpointReply =
   | {
@@ -118,12 +113,12 @@ export type EndpointReply =
       /** False when the connection broke, or the body was cut at the cap. */
       readonly isComplete: boolean;
     }
-  /** No byte of the request left this machine. `detail` is a short code such as ECONNREFUSED. */
-  | { readonly kind: "unsent"; readonly cause: NetworkCause; readonly detail: string }
+  /** No byte of the request left this machine. `cause` is a short code such as ECONNREFUSED. */
+  | { readonly kind: "unsent"; readonly cause: string }
   /** `beforeFirstByte` said no. */
   | { readonly kind: "held-back" }
   /** The request left, whole or in part, and no answer came. */
-  | { readonly kind: "unanswered"; readonly cause: NetworkCause; readonly detail: string };
+  | { readonly kind: "unanswered"; readonly cause: string };
 
 /** The door to the authorization server (RFC 6749 §3.2). */
 export interface TokenEndpoint {

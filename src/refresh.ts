@@ -1,16 +1,24 @@
-import { type Credential, newestStampMs } from "./core/credential.js";
+import { type Credential, newestStampMs, type TokenName } from "./core/credential.js";
 import { decide } from "./core/decide.js";
-import type { Fault } from "./core/fault.js";
+import { describeFault } from "./core/fault.js";
 import { fingerprint } from "./core/fingerprint.js";
-import { type GrantResult, judgeAnswer, parseRetryAfterMs, type Rejection } from "./core/grant.js";
-import { mergeTokens } from "./core/merge.js";
+import { type FinalResult, type Granted, judgeAnswer, parseRetryAfterMs, type Rejection } from "./core/grant.js";
 import type { CycleOutcome } from "./core/outcome.js";
+import { describeUnclear, outcomeWithoutLogin, type Reading } from "./core/reading.js";
 import { type CommitPlan, isSameAccount, planCommit } from "./core/reconcile.js";
 import type { Secret } from "./core/secret.js";
-import { type Holder, isFinishable, isInFlight, type Presented, planAttempt, type Ticket } from "./core/ticket.js";
+import {
+  type Holder,
+  isInFlight,
+  type Presented,
+  planAttempt,
+  type Ticket,
+  type TicketEvent,
+  type TicketName,
+} from "./core/ticket.js";
 import type { CycleSettings } from "./cycle.js";
-import type { EndpointReply, HeldLock, OpenTicket, RefreshPorts } from "./ports.js";
-import { describeUnclear, outcomeWithoutLogin, readSettled, SETTLE_MS, SETTLE_STEP_MS, understand } from "./reading.js";
+import type { EndpointReply, HeldLock, OpenTicket, RefreshPorts, UpdateResult } from "./ports.js";
+import { readNow, readSettled, SETTLE_MS, SETTLE_STEP_MS } from "./reading.js";
 
 export interface RefreshRequest {
   readonly settings: CycleSettings;
@@ -27,9 +35,6 @@ const MAX_PREPARED_MS = 30_000;
 
 /** A server that says "reused" may have served a sibling that has not saved yet: wait this long, milliseconds. */
 const SIBLING_SAVE_MS = 3_000;
-
-type Granted = Extract<GrantResult, { kind: "granted" }>;
-type TicketName = Pick<Ticket, "fingerprint" | "attempt">;
 
 /**
  * Brings a due login up to date: steps 1 to 9 of the design.
@@ -73,7 +78,7 @@ function left(outcome: CycleOutcome): Entry {
 }
 
 function isRotatedBySibling(ports: RefreshPorts, request: RefreshRequest): boolean {
-  const reading = understand(ports.store.read());
+  const reading = readNow(ports.store);
   if (reading.kind !== "login" || request.seenToken === null) return false;
   if (reading.credential.refreshToken.equals(request.seenToken)) return false;
   return decide(reading.credential, ports.clock.nowMs(), request.settings.policy).kind === "fresh";
@@ -109,19 +114,14 @@ async function refreshUnderLock(ports: RefreshPorts, request: RefreshRequest, lo
         if (request.stop.aborted) return { kind: "stopped" };
         const fault = store.preflight();
         if (fault !== null) return { kind: "blocked", fault };
-        if (!canBeMerged(credential)) return { kind: "unreadable", problem: "is nested too deeply" };
+        // The rewrite that follows the request is tried before the token is spent.
+        const rehearsal = planCommit(reading, presented, {}, clock.nowMs());
+        if (rehearsal.kind === "unclear") return { kind: "unreadable", problem: rehearsal.problem };
         const creation = await ports.tickets.create(presented, plan.attempt);
         if (creation.kind === "failed") return { kind: "blocked", fault: creation.fault };
         if (creation.kind === "created") {
-          return await spend({
-            ports,
-            request,
-            lock,
-            credential,
-            presented,
-            attempt: plan.attempt,
-            ticket: creation.ticket,
-          });
+          const name = { fingerprint: presented.fingerprint, attempt: plan.attempt };
+          return await spend({ ports, request, lock, credential, presented, name, ticket: creation.ticket });
         }
         break; // Another process has just created it: see what it makes of it.
       }
@@ -138,11 +138,11 @@ async function refreshUnderLock(ports: RefreshPorts, request: RefreshRequest, lo
 
 /** Brings answers that lie in tickets to their end. Null when the cycle goes on as if there had been none. */
 async function recover(ports: RefreshPorts, tickets: readonly Ticket[]): Promise<CycleOutcome | null> {
-  for (const ticket of tickets.filter(isFinishable)) {
-    const { state, presented } = ticket;
-    if (state.kind !== "answered" || presented === null) continue;
-    const outcome = await settleAnswer(ports, state.result, { presented, name: ticket, isRecovery: true });
-    if (outcome !== null && outcome.kind !== "adopted") return outcome;
+  for (const { state, prepared, fingerprint, attempt } of tickets) {
+    if (state.kind !== "answered" || prepared === null) continue;
+    const name = { fingerprint, attempt };
+    const outcome = await settle(ports, state.result, { presented: prepared.presented, name, isRecovery: true });
+    if (outcome.kind !== "adopted") return outcome;
   }
   return null;
 }
@@ -153,40 +153,43 @@ interface Attempt {
   readonly lock: HeldLock;
   readonly credential: Credential;
   readonly presented: Presented;
-  readonly attempt: number;
+  readonly name: TicketName;
   readonly ticket: OpenTicket;
 }
 
 /** Presents the token under a ticket of ours, and sees the answer home. */
 async function spend(attempt: Attempt): Promise<CycleOutcome> {
-  const { ports, presented, ticket } = attempt;
-  const name: TicketName = { fingerprint: presented.fingerprint, attempt: attempt.attempt };
+  const { ports, presented, name, ticket } = attempt;
   const giveBack = async (outcome: CycleOutcome): Promise<CycleOutcome> => {
     if (ticket.isInPlace()) await ports.tickets.remove([name]);
     return outcome;
+  };
+  const leaveOpen = async (httpStatus: number | null, cause: string, retryAfterMs: number | null = null) => {
+    await ticket.record({ event: "unanswered", atMs: ports.clock.nowMs(), cause });
+    return transient(httpStatus, cause, true, retryAfterMs);
   };
   try {
     // A sibling may have rotated and cleared its tickets between our reading and our ticket.
     const reading = await readSettled(ports);
     if (reading.kind !== "login") return await giveBack(outcomeWithoutLogin(reading));
-    if (fingerprint(reading.credential.refreshToken) !== presented.fingerprint) {
-      return await giveBack({ kind: "adopted", from: "sibling" });
-    }
+    if (!isStillPresented(reading, presented)) return await giveBack({ kind: "adopted", from: "sibling" });
+
     const { reply, heldBackBy } = await dispatch(attempt);
-    switch (reply.kind) {
-      case "unsent":
-        return await giveBack(transient(null, `${reply.cause} ${reply.detail}`.trim(), false));
-      case "held-back":
-        return await giveBack(heldBackBy ?? { kind: "busy", holder: "another process" });
-      case "unanswered":
-        await ticket.recordUnanswered(`${reply.cause} ${reply.detail}`);
-        return transient(null, `${reply.cause} ${reply.detail}`.trim(), true);
-      case "answered": {
-        const result = judgeAnswer(reply.httpStatus, reply.body);
-        const settled = await settleAnswer(ports, result, { presented, name, isRecovery: false });
-        if (settled !== null) return settled;
-        return await settleNothing(attempt, reply, result, giveBack);
-      }
+    if (reply.kind === "unsent") return await giveBack(transient(null, reply.cause, false, null));
+    if (reply.kind === "held-back") return await giveBack(heldBackBy);
+    if (reply.kind === "unanswered") return await leaveOpen(null, reply.cause);
+
+    const { httpStatus } = reply;
+    const retryAfterMs = parseRetryAfterMs(reply.retryAfter, ports.clock.nowMs());
+    const result = judgeAnswer(httpStatus, reply.body);
+    switch (result.kind) {
+      case "granted":
+      case "rejected":
+        return await settle(ports, result, { presented, name, isRecovery: false });
+      case "refused":
+        return await giveBack(transient(httpStatus, result.cause, false, retryAfterMs));
+      case "ambiguous":
+        return await leaveOpen(httpStatus, reply.isComplete ? result.cause : "broken-off", retryAfterMs);
     }
   } finally {
     await ticket.close();
@@ -194,15 +197,12 @@ async function spend(attempt: Attempt): Promise<CycleOutcome> {
 }
 
 /** Sends the request; the ticket becomes "dispatched" when the connection stands, just before the first byte. */
-async function dispatch(attempt: Attempt): Promise<{ reply: EndpointReply; heldBackBy: CycleOutcome | null }> {
+async function dispatch(attempt: Attempt): Promise<{ reply: EndpointReply; heldBackBy: CycleOutcome }> {
   const { ports, ticket, lock, request } = attempt;
   const startedMs = ports.clock.nowMs();
-  let heldBackBy: CycleOutcome | null = null;
-  const holdBack = (outcome: CycleOutcome): boolean => {
-    heldBackBy = outcome;
-    return false;
-  };
-  const note = (fault: Fault | null): void => {
+  let heldBackBy: CycleOutcome = { kind: "busy", holder: "another process" };
+  const journal = async (event: TicketEvent): Promise<void> => {
+    const fault = await ticket.record(event);
     // The answer is in memory as well: a journal that fails now must not cost the save.
     if (fault !== null) ports.log.line(`refresh: the answer could not be journaled (${fault.code}); saving it at once`);
   };
@@ -210,36 +210,20 @@ async function dispatch(attempt: Attempt): Promise<{ reply: EndpointReply; heldB
   const reply = await ports.endpoint.present({
     refreshToken: attempt.credential.refreshToken,
     beforeFirstByte: async () => {
-      if (request.stop.aborted) return holdBack({ kind: "stopped" });
+      if (request.stop.aborted) heldBackBy = { kind: "stopped" };
       const isLate = Math.abs(ports.clock.nowMs() - startedMs) > MAX_PREPARED_MS;
-      if (isLate || lock.isCompromised() || !ticket.isInPlace()) {
-        return holdBack({ kind: "busy", holder: "another process" });
-      }
-      const fault = await ticket.recordDispatch();
-      return fault === null ? true : holdBack({ kind: "blocked", fault });
+      if (request.stop.aborted || isLate || lock.isCompromised() || !ticket.isInPlace()) return false;
+      const fault = await ticket.record({ event: "dispatched", atMs: ports.clock.nowMs() });
+      if (fault !== null) heldBackBy = { kind: "blocked", fault };
+      return fault === null;
     },
-    onHead: async (httpStatus, retryAfter) => note(await ticket.recordHead(httpStatus, retryAfter)),
-    onBody: async (chunk) => note(await ticket.recordBody(chunk)),
+    onHead: (httpStatus) => journal({ event: "head", httpStatus }),
+    onBody: (chunk) => journal({ event: "body", base64: Buffer.from(chunk).toString("base64") }),
   });
   return { reply, heldBackBy };
 }
 
-/** The end of an attempt whose answer decides nothing about the login. */
-async function settleNothing(
-  attempt: Attempt,
-  reply: Extract<EndpointReply, { kind: "answered" }>,
-  result: GrantResult,
-  giveBack: (outcome: CycleOutcome) => Promise<CycleOutcome>,
-): Promise<CycleOutcome> {
-  const retryAfterMs = parseRetryAfterMs(reply.retryAfter, attempt.ports.clock.nowMs());
-  if (result.kind === "refused") {
-    return await giveBack(transient(reply.httpStatus, result.cause, false, retryAfterMs));
-  }
-  const cause = result.kind === "ambiguous" ? result.cause : "bad-body";
-  await attempt.ticket.recordUnanswered(cause);
-  return transient(reply.httpStatus, reply.isComplete ? cause : "reset", true, retryAfterMs);
-}
-
+/** What was presented, under which ticket. */
 interface Spent {
   readonly presented: Presented;
   readonly name: TicketName;
@@ -247,18 +231,12 @@ interface Spent {
   readonly isRecovery: boolean;
 }
 
-/** Saves a grant or latches a rejection. Null when the answer is neither. */
-async function settleAnswer(ports: RefreshPorts, result: GrantResult, spent: Spent): Promise<CycleOutcome | null> {
-  switch (result.kind) {
-    case "granted":
-      return isSameAccount(result.accountIds, spent.presented.accountIds)
-        ? await commit(ports, result, spent)
-        : await latch(ports, spent, { cause: "other-account", httpStatus: 200 });
-    case "rejected":
-      return await adoptOrLatch(ports, result.rejection, spent);
-    default:
-      return null;
-  }
+/** Saves a grant or latches a rejection. */
+async function settle(ports: RefreshPorts, result: FinalResult, spent: Spent): Promise<CycleOutcome> {
+  if (result.kind === "rejected") return await adoptOrLatch(ports, result.rejection, spent);
+  return isSameAccount(result.accountIds, spent.presented.accountIds)
+    ? await commit(ports, result, spent)
+    : await latch(ports, spent, { cause: "other-account", httpStatus: 200 });
 }
 
 /** A rejection may be a lost race: only a token that is still the store's own is given up. */
@@ -267,9 +245,7 @@ async function adoptOrLatch(ports: RefreshPorts, rejection: Rejection, spent: Sp
   const untilMs = clock.nowMs() + (rejection.cause === "reused" && !spent.isRecovery ? SIBLING_SAVE_MS : 0);
   for (;;) {
     const reading = await readSettled(ports);
-    const isStillOurs =
-      reading.kind === "login" && fingerprint(reading.credential.refreshToken) === spent.presented.fingerprint;
-    if (!isStillOurs && describeUnclear(reading) === null) {
+    if (!isStillPresented(reading, spent.presented) && describeUnclear(reading) === null) {
       await removeTickets(ports, spent.presented.fingerprint);
       if (reading.kind !== "login") return outcomeWithoutLogin(reading);
       const isSibling = isSameAccount(reading.credential.accountIds, spent.presented.accountIds);
@@ -294,52 +270,56 @@ async function commit(ports: RefreshPorts, granted: Granted, spent: Spent): Prom
   const { clock, store } = ports;
   const untilMs = clock.nowMs() + SETTLE_MS;
   for (;;) {
-    let plan: CommitPlan = { kind: "unclear", problem: "was not read" };
-    const update = await store.update((storeReading) => {
-      const reading = understand(storeReading);
-      plan =
-        reading.kind === "unreadable"
-          ? { kind: "unclear", problem: describeUnclear(reading) ?? "" }
-          : planCommit(reading.kind === "absent" ? null : reading, spent.presented, granted.tokens);
-      return plan.kind === "merge" ? mergeTokens(plan.credential.text, granted.tokens, clock.nowMs()) : null;
-    });
-    if (update.kind === "failed")
-      return { kind: "unsaved", problem: describeUnclear({ kind: "unreadable", fault: update.fault }) ?? "" };
-    const decided = plan as CommitPlan;
-    switch (decided.kind) {
-      case "merge":
-      case "done":
+    const { update, plan } = await updateStore(ports, granted, spent.presented);
+    if (update.kind === "failed") return { kind: "unsaved", problem: describeFault(update.fault) };
+    switch (plan.kind) {
+      case "write":
+      case "done": {
         await removeTickets(ports, spent.presented.fingerprint);
-        return {
-          kind: "refreshed",
-          httpStatus: 200,
-          rotated: Object.keys(granted.tokens) as (keyof typeof granted.tokens)[],
-          isRecovery: spent.isRecovery,
-        };
+        const rotated = Object.keys(granted.tokens) as TokenName[];
+        return { kind: "refreshed", httpStatus: granted.httpStatus, rotated, isRecovery: spent.isRecovery };
+      }
       case "yield":
         await removeTickets(ports, spent.presented.fingerprint);
-        return { kind: "adopted", from: decided.to };
+        return { kind: "adopted", from: plan.to };
       case "unclear":
-        if (clock.nowMs() >= untilMs) return { kind: "unsaved", problem: `${store.location} ${decided.problem}` };
+        if (clock.nowMs() >= untilMs) return { kind: "unsaved", problem: `${store.location} ${plan.problem}` };
         await clock.sleep(SETTLE_STEP_MS);
     }
   }
+}
+
+async function updateStore(
+  { store, clock }: RefreshPorts,
+  granted: Granted,
+  presented: Presented,
+): Promise<{ update: UpdateResult; plan: CommitPlan }> {
+  let plan: CommitPlan = { kind: "unclear", problem: "was not read" };
+  const update = await store.update((reading) => {
+    plan = planCommit(readNow({ read: () => reading }), presented, granted.tokens, clock.nowMs());
+    return plan.kind === "write" ? plan.text : null;
+  });
+  return { update, plan };
 }
 
 /** Takes away the tickets of a token that is settled, and what earlier tokens of this store left behind. */
 async function removeTickets(ports: RefreshPorts, settled: string): Promise<void> {
   const listing = ports.tickets.list();
   if (listing.kind === "failed") return;
-  const reading = understand(ports.store.read());
+  const reading = readNow(ports.store);
   const current = reading.kind === "login" ? fingerprint(reading.credential.refreshToken) : null;
   const nowMs = ports.clock.nowMs();
   await ports.tickets.remove(
     listing.tickets.filter(
       (ticket) =>
         ticket.fingerprint === settled ||
-        (ticket.fingerprint !== current && !isInFlight(ticket, nowMs) && !isFinishable(ticket)),
+        (ticket.fingerprint !== current && !isInFlight(ticket, nowMs) && ticket.state.kind !== "answered"),
     ),
   );
+}
+
+function isStillPresented(reading: Reading, presented: Presented): boolean {
+  return reading.kind === "login" && fingerprint(reading.credential.refreshToken) === presented.fingerprint;
 }
 
 function present(credential: Credential): Presented {
@@ -348,16 +328,6 @@ function present(credential: Credential): Presented {
     accountIds: credential.accountIds,
     stampMs: newestStampMs(credential),
   };
-}
-
-/** Whether the rewrite that follows the request can be built at all: tried before the token is spent. */
-function canBeMerged(credential: Credential): boolean {
-  try {
-    mergeTokens(credential.text, { refresh_token: credential.refreshToken }, 0);
-    return true;
-  } catch {
-    return false; // A RangeError: the text nests deeper than the stack reaches.
-  }
 }
 
 function describeHolder(holder: Holder | null): string {

@@ -3,7 +3,14 @@ import { type FileHandle, open, unlink } from "node:fs/promises";
 import { join } from "node:path";
 import type { Fault } from "../core/fault.js";
 import type { Rejection } from "../core/grant.js";
-import { encodeEvent, type Presented, readTicketText, type Ticket, type TicketEvent } from "../core/ticket.js";
+import {
+  encodeEvent,
+  type Presented,
+  readTicketText,
+  type Ticket,
+  type TicketEvent,
+  type TicketName,
+} from "../core/ticket.js";
 import type { Clock, OpenTicket, TicketBook, TicketCreation, TicketListing } from "../ports.js";
 import { errnoOf, toFault } from "./errno.js";
 import { findPlace, ownerFor, type Place } from "./place.js";
@@ -11,8 +18,6 @@ import { describeSelf, lifeOf } from "./process-identity.js";
 
 /** Space that a ticket reserves before its token is spent, bytes: room for any answer seen so far. */
 const RESERVED_BYTES = 64 * 1024;
-
-type TicketName = Pick<Ticket, "fingerprint" | "attempt">;
 
 /**
  * Tickets as files beside auth.json: `.auth.json.watchdog.SHA256.ATTEMPT.ticket`, mode 0600.
@@ -56,7 +61,7 @@ export class FileTicketBook implements TicketBook {
       if (owner !== null) await handle.chown(owner.uid, owner.gid);
       await handle.chmod(0o600);
       const { syncDirectory } = await import("./whole-file.js");
-      const ticket = new FileTicket(path, handle, this.#clock);
+      const ticket = new FileTicket(path, handle);
       await ticket.begin({ event: "prepared", atMs: this.#clock.nowMs(), holder: describeSelf(), presented });
       await syncDirectory(place.directory);
       return { kind: "created", ticket };
@@ -98,13 +103,11 @@ export class FileTicketBook implements TicketBook {
 class FileTicket implements OpenTicket {
   readonly #path: string;
   readonly #handle: FileHandle;
-  readonly #clock: Clock;
   #position = 0;
 
-  constructor(path: string, handle: FileHandle, clock: Clock) {
+  constructor(path: string, handle: FileHandle) {
     this.#path = path;
     this.#handle = handle;
-    this.#clock = clock;
   }
 
   /** Writes the first event and the padding. Throws system errors. */
@@ -122,27 +125,7 @@ class FileTicket implements OpenTicket {
     return named !== undefined && named.ino === ours.ino && named.dev === ours.dev;
   }
 
-  async recordDispatch(): Promise<Fault | null> {
-    return await this.#record({ event: "dispatched", atMs: this.#clock.nowMs() });
-  }
-
-  async recordHead(httpStatus: number, retryAfter: string | null): Promise<Fault | null> {
-    return await this.#record({ event: "head", httpStatus, retryAfter });
-  }
-
-  async recordBody(chunk: Uint8Array): Promise<Fault | null> {
-    return await this.#record({ event: "body", base64: Buffer.from(chunk).toString("base64") });
-  }
-
-  async recordUnanswered(why: string): Promise<Fault | null> {
-    return await this.#record({ event: "unanswered", atMs: this.#clock.nowMs(), why });
-  }
-
-  async close(): Promise<void> {
-    await this.#handle.close();
-  }
-
-  async #record(event: TicketEvent): Promise<Fault | null> {
+  async record(event: TicketEvent): Promise<Fault | null> {
     try {
       const line = Buffer.from(encodeEvent(event));
       await this.#write(line, this.#position);
@@ -152,6 +135,10 @@ class FileTicket implements OpenTicket {
     } catch (error) {
       return toFault(error, "write the ticket", this.#path);
     }
+  }
+
+  async close(): Promise<void> {
+    await this.#handle.close();
   }
 
   /** Writes all of it: one write call may take only a part on a filling disk. */
@@ -178,8 +165,8 @@ function readTicket(place: Place, name: string): Ticket[] {
     const stats = lstatSync(path);
     // What is no file of ours still occupies the number; it reads as a ticket that was never written.
     const read = readTicketText(stats.isFile() ? readFileSync(path, "utf8") : "");
-    const life = read.holder === null ? "unknown" : lifeOf(read.holder, describeSelf());
-    const createdAtMs = read.preparedAtMs ?? stats.mtimeMs;
+    const life = read.prepared === null ? "unknown" : lifeOf(read.prepared.holder, describeSelf());
+    const createdAtMs = read.prepared?.atMs ?? stats.mtimeMs;
     return [{ ...read, fingerprint, attempt: Number(attempt), createdAtMs, life }];
   } catch (error) {
     if (errnoOf(error) === "ENOENT") return []; // Its holder has just taken it away.

@@ -4,8 +4,7 @@ import { rootCertificates } from "node:tls";
 import { Agent, type Dispatcher, EnvHttpProxyAgent, request } from "undici";
 import { isLoopbackHost } from "../core/loopback.js";
 import { REQUEST_DEADLINE_MS } from "../core/ticket.js";
-import type { EndpointReply, NetworkCause, TokenEndpoint, TokenRequest } from "../ports.js";
-import { errnoOf } from "./errno.js";
+import type { EndpointReply, TokenEndpoint, TokenRequest } from "../ports.js";
 
 export interface EndpointSettings {
   readonly url: URL;
@@ -49,11 +48,10 @@ export class HttpTokenEndpoint implements TokenEndpoint {
     const abort = new AbortController();
     const deadline = setTimeout(() => abort.abort(new DeadlinePassed()), REQUEST_DEADLINE_MS);
     try {
-      return await this.#exchange(tokenRequest, opened, progress, abort);
+      return await this.#exchange(tokenRequest, opened, progress, abort.signal);
     } catch (error) {
       if (progress.wasHeldBack) return { kind: "held-back" };
-      const { cause, detail } = classify(error);
-      return { kind: progress.hasStarted ? "unanswered" : "unsent", cause, detail };
+      return { kind: progress.hasStarted ? "unanswered" : "unsent", cause: codeOf(error) };
     } finally {
       clearTimeout(deadline);
       await opened.destroy();
@@ -64,20 +62,17 @@ export class HttpTokenEndpoint implements TokenEndpoint {
     tokenRequest: TokenRequest,
     dispatcher: Dispatcher,
     progress: Progress,
-    abort: AbortController,
+    signal: AbortSignal,
   ): Promise<EndpointReply> {
     const { url, clientId, userAgent } = this.#settings;
+    const refreshToken = tokenRequest.refreshToken.reveal();
     const payload = Buffer.from(
-      JSON.stringify({
-        client_id: clientId,
-        grant_type: "refresh_token",
-        refresh_token: tokenRequest.refreshToken.reveal(),
-      }),
+      JSON.stringify({ client_id: clientId, grant_type: "refresh_token", refresh_token: refreshToken }),
     );
     const response = await request(url, {
       method: "POST",
       dispatcher,
-      signal: abort.signal,
+      signal,
       headersTimeout: REQUEST_DEADLINE_MS,
       bodyTimeout: REQUEST_DEADLINE_MS,
       headers: {
@@ -89,30 +84,22 @@ export class HttpTokenEndpoint implements TokenEndpoint {
       body: Readable.from(gate(payload, tokenRequest, progress), { objectMode: false }),
     });
     const httpStatus = response.statusCode;
-    const retryAfter = firstValue(response.headers["retry-after"]);
-    await tokenRequest.onHead(httpStatus, retryAfter);
+    const retryAfter = [response.headers["retry-after"]].flat()[0] ?? null;
+    await tokenRequest.onHead(httpStatus);
 
-    const chunks: Buffer[] = [];
+    let bytes = Buffer.alloc(0);
     let isComplete = true;
     try {
       for await (const chunk of response.body as AsyncIterable<Buffer>) {
-        chunks.push(chunk);
+        bytes = Buffer.concat([bytes, chunk]);
         await tokenRequest.onBody(chunk);
-        if (byteLength(chunks) > MAX_BODY_BYTES) {
-          isComplete = false;
-          break;
-        }
+        isComplete = bytes.length <= MAX_BODY_BYTES;
+        if (!isComplete) break;
       }
     } catch {
       isComplete = false; // What has arrived may be the whole JSON all the same.
     }
-    return {
-      kind: "answered",
-      httpStatus,
-      retryAfter,
-      body: Buffer.concat(chunks).toString("utf8"),
-      isComplete,
-    };
+    return { kind: "answered", httpStatus, retryAfter, body: bytes.toString("utf8"), isComplete };
   }
 }
 
@@ -122,7 +109,9 @@ interface Progress {
   wasHeldBack: boolean;
 }
 
-class DeadlinePassed extends Error {}
+class DeadlinePassed extends Error {
+  readonly code = "deadline";
+}
 class HeldBack extends Error {}
 
 /** The request's body, which opens only when the caller says so. */
@@ -141,8 +130,8 @@ function openDispatcher(settings: EndpointSettings): Dispatcher | Unsent {
   let ca: string[] | undefined;
   try {
     ca = settings.caFile === null ? undefined : [...rootCertificates, readFileSync(settings.caFile, "utf8")];
-  } catch (error) {
-    return { kind: "unsent", cause: "ca-file", detail: errnoOf(error) ?? "unreadable" };
+  } catch {
+    return { kind: "unsent", cause: "ca-file" };
   }
   const tls = ca === undefined ? {} : { ca };
   const options: Agent.Options = { connect: { timeout: CONNECT_TIMEOUT_MS, ...tls }, pipelining: 0 };
@@ -159,33 +148,12 @@ function openDispatcher(settings: EndpointSettings): Dispatcher | Unsent {
       noProxy: settings.noProxy,
     });
   } catch {
-    return { kind: "unsent", cause: "proxy-setting", detail: "" };
+    return { kind: "unsent", cause: "proxy-setting" };
   }
-}
-
-function classify(error: unknown): { cause: NetworkCause; detail: string } {
-  if (error instanceof DeadlinePassed) return { cause: "timeout", detail: `${REQUEST_DEADLINE_MS / 1000}s` };
-  const code = codeOf(error);
-  if (/TIMEOUT|ETIMEDOUT/.test(code)) return { cause: "timeout", detail: code };
-  if (/^(ENOTFOUND|EAI_)/.test(code)) return { cause: "dns", detail: code };
-  if (/CERT|TLS|SSL|SELF_SIGNED|UNABLE_TO|^EPROTO$/.test(code)) return { cause: "tls", detail: code };
-  if (code === "UND_ERR_ABORTED") return { cause: "proxy", detail: code };
-  if (/^E(CONNREFUSED|HOSTUNREACH|NETUNREACH|ADDRNOTAVAIL)/.test(code)) return { cause: "connect", detail: code };
-  return { cause: "reset", detail: code };
 }
 
 /** A stable code of an error or of what caused it. Messages are left alone: they may quote what was sent. */
 function codeOf(error: unknown): string {
-  if (!(error instanceof Error)) return "";
-  if ("code" in error && typeof error.code === "string") return error.code;
-  if (error instanceof AggregateError) return codeOf(error.errors[0]);
-  return codeOf(error.cause);
-}
-
-function firstValue(header: string | string[] | undefined): string | null {
-  return (Array.isArray(header) ? header[0] : header) ?? null;
-}
-
-function byteLength(chunks: readonly Buffer[]): number {
-  return chunks.reduce((sum, chunk) => sum + chunk.length, 0);
+  if (!(error instanceof Error)) return "unknown";
+  return "code" in error && typeof error.code === "string" ? error.code : codeOf(error.cause);
 }

@@ -1,4 +1,5 @@
 import { decodeJwt } from "jose";
+import { isObject } from "./json.js";
 
 /** What the watchdog reads from a JWT. Times are milliseconds since 1970; what is absent or unusable is null. */
 export interface TokenClaims {
@@ -33,8 +34,7 @@ export function readClaims(token: string): TokenClaims {
     return NO_CLAIMS;
   }
   const auth = payload[AUTH_CLAIM];
-  const accountId =
-    typeof auth === "object" && auth !== null ? (auth as Record<string, unknown>)["chatgpt_account_id"] : undefined;
+  const accountId = isObject(auth) ? auth["chatgpt_account_id"] : null;
   return {
     expiresAtMs: numericDateMs(payload["exp"]),
     issuedAtMs: numericDateMs(payload["iat"]),

@@ -1,4 +1,5 @@
 import { readClaims, type TokenClaims } from "./claims.js";
+import { isObject, type JsonObject } from "./json.js";
 import { Secret } from "./secret.js";
 
 /** The tokens of `auth.json`, spelled as in the file. */
@@ -133,7 +134,7 @@ export function parseRfc3339Ms(text: string): number | null {
 }
 
 /** The mode in force, shown safely; null when the field is there but is no string. */
-function resolveAuthMode(document: Record<string, unknown>): string | null {
+function resolveAuthMode(document: JsonObject): string | null {
   const mode = document["auth_mode"] ?? null;
   if (mode !== null) {
     if (typeof mode !== "string") return null;
@@ -154,8 +155,4 @@ function misshapen(problem: string): CredentialReading {
 
 function isPresent(value: unknown): boolean {
   return value !== undefined && value !== null;
-}
-
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }

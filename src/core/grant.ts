@@ -1,11 +1,11 @@
 import { readClaims } from "./claims.js";
 import { knownAccounts, type TokenName } from "./credential.js";
+import { isObject, parseObject } from "./json.js";
 import type { GrantedTokens } from "./merge.js";
 import { Secret } from "./secret.js";
 
 /** Why the authorization server will not renew this login any more. */
-export const REJECTION_CAUSES = ["expired", "reused", "revoked", "ended", "other-account", "unnamed"] as const;
-export type RejectionCause = (typeof REJECTION_CAUSES)[number];
+export type RejectionCause = "expired" | "reused" | "revoked" | "ended" | "other-account" | "unnamed";
 
 /** A verdict on the refresh token itself: final until the file holds another token. */
 export interface Rejection {
@@ -16,10 +16,20 @@ export interface Rejection {
 /** Why an answer settles nothing. */
 export type RefusalCause = "rate-limit" | "unavailable" | "redirect" | "configuration" | "refused";
 
+export interface Granted {
+  readonly kind: "granted";
+  readonly httpStatus: number;
+  readonly tokens: GrantedTokens;
+  /** The accounts that the granted tokens name. */
+  readonly accountIds: readonly string[];
+}
+
+/** An answer that ends what the refresh token was good for. */
+export type FinalResult = Granted | { readonly kind: "rejected"; readonly rejection: Rejection };
+
 /** What an answer of the token endpoint means. */
 export type GrantResult =
-  | { readonly kind: "granted"; readonly tokens: GrantedTokens; readonly accountIds: readonly string[] }
-  | { readonly kind: "rejected"; readonly rejection: Rejection }
+  | FinalResult
   /** The server says that it did not act on the request: the refresh token is unspent. */
   | { readonly kind: "refused"; readonly cause: RefusalCause; readonly httpStatus: number }
   /** The server may or may not have spent the refresh token: 500, 502, 504, or a 2xx that nobody can read. */
@@ -99,6 +109,7 @@ function judgeSuccess(httpStatus: number, body: string): GrantResult {
   if (granted.length === 0) return { kind: "ambiguous", cause: "bad-body", httpStatus };
   return {
     kind: "granted",
+    httpStatus,
     tokens: Object.fromEntries(granted.map(([name, value]) => [name, new Secret(value)])),
     accountIds: knownAccounts(granted.map(([, value]) => readClaims(value).accountId)),
   };
@@ -111,20 +122,7 @@ function rejected(cause: RejectionCause, httpStatus: number): GrantResult {
 /** The first of: a string `error`, `error.code`, a top-level `code`; in lower case. */
 function errorCode(body: string): string | null {
   const answer = parseObject(body);
-  if (answer === null) return null;
-  const { error } = answer as { error?: unknown };
-  const nested = typeof error === "object" && error !== null ? (error as { code?: unknown }).code : undefined;
-  const code = [error, nested, (answer as { code?: unknown }).code].find((value) => typeof value === "string");
-  return typeof code === "string" ? code.toLowerCase() : null;
-}
-
-function parseObject(body: string): Record<string, unknown> | null {
-  try {
-    const value: unknown = JSON.parse(body);
-    return typeof value === "object" && value !== null && !Array.isArray(value)
-      ? (value as Record<string, unknown>)
-      : null;
-  } catch {
-    return null;
-  }
+  const error = answer?.["error"];
+  const candidates = [error, isObject(error) ? error["code"] : null, answer?.["code"]];
+  return candidates.find((code) => typeof code === "string")?.toLowerCase() ?? null;
 }

@@ -1,5 +1,6 @@
 import { applyEdits, modify } from "jsonc-parser";
 import type { TokenName } from "./credential.js";
+import { isObject } from "./json.js";
 import type { Secret } from "./secret.js";
 
 /** The tokens that an answer brought. A name that is missing keeps its old value in the file. */
@@ -13,9 +14,19 @@ export type GrantedTokens = Partial<Record<TokenName, Secret>>;
  *
  * @param text a text that `readCredential` took for a login
  * @param nowMs the time of the refresh, milliseconds since 1970
- * @returns the new text, without a newline at the end when there was none (Codex writes none)
+ * @returns the new text, without a newline at the end when there was none (Codex writes none); null when the
+ *   text nests deeper than it can be worked on (Codex reads 128 levels)
  */
-export function mergeTokens(text: string, tokens: GrantedTokens, nowMs: number): string {
+export function mergeTokens(text: string, tokens: GrantedTokens, nowMs: number): string | null {
+  try {
+    return merge(text, tokens, nowMs);
+  } catch (error) {
+    if (error instanceof RangeError) return null;
+    throw error;
+  }
+}
+
+function merge(text: string, tokens: GrantedTokens, nowMs: number): string {
   const changes: [path: string[], value: string][] = Object.entries(tokens).map(([name, token]) => [
     ["tokens", name],
     token.reveal(),
@@ -53,8 +64,5 @@ function rewrite(text: string, changes: readonly [path: string[], value: string]
 }
 
 function valueAt(text: string, path: readonly string[]): unknown {
-  return path.reduce<unknown>(
-    (node, key) => (typeof node === "object" && node !== null ? (node as Record<string, unknown>)[key] : undefined),
-    JSON.parse(text),
-  );
+  return path.reduce<unknown>((node, key) => (isObject(node) ? node[key] : undefined), JSON.parse(text));
 }

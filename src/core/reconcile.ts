@@ -1,16 +1,17 @@
-import { type Credential, type CredentialReading, newestStampMs } from "./credential.js";
+import { type Credential, newestStampMs } from "./credential.js";
 import { fingerprint } from "./fingerprint.js";
-import type { GrantedTokens } from "./merge.js";
+import { type GrantedTokens, mergeTokens } from "./merge.js";
+import { describeUnclear, type Reading } from "./reading.js";
 import type { Presented } from "./ticket.js";
 
 /** What to do with granted tokens, given what the file holds now. */
 export type CommitPlan =
-  | { readonly kind: "merge"; readonly credential: Credential }
+  | { readonly kind: "write"; readonly text: string }
   /** The file holds the granted tokens already: an earlier commit got through. */
   | { readonly kind: "done" }
   /** Somebody logged in, switched the mode or logged out meanwhile: their word stands, ours is dropped. */
   | { readonly kind: "yield"; readonly to: "newer-login" | "logout" }
-  /** Another program is writing right now: nothing can be decided yet. */
+  /** Another program is writing right now: nothing can be decided yet. `problem` follows the store's name. */
   | { readonly kind: "unclear"; readonly problem: string };
 
 /**
@@ -19,25 +20,20 @@ export type CommitPlan =
  * The same refresh token, or an older credential of the same account (a restored backup): ours. Another
  * account, or a newer credential: theirs. A file that is gone means a logout, and a logout is never undone.
  *
- * @param reading the file as it is now, null when it is gone
+ * @param reading the file as it is now
+ * @param nowMs what becomes `last_refresh`, milliseconds since 1970
  * @see DESIGN.md step 8
  */
-export function planCommit(
-  reading: CredentialReading | null,
-  presented: Presented,
-  granted: GrantedTokens,
-): CommitPlan {
-  if (reading === null) return { kind: "yield", to: "logout" };
+export function planCommit(reading: Reading, presented: Presented, granted: GrantedTokens, nowMs: number): CommitPlan {
   switch (reading.kind) {
+    case "absent":
+      return { kind: "yield", to: "logout" };
     case "inert":
       return { kind: "yield", to: reading.reason.kind === "no_refresh_token" ? "logout" : "newer-login" };
-    case "empty":
-      return { kind: "unclear", problem: "is empty" };
-    case "torn":
-    case "misshapen":
-      return { kind: "unclear", problem: reading.problem };
     case "login":
-      return planForLogin(reading.credential, presented, granted);
+      return planForLogin(reading.credential, presented, granted, nowMs);
+    default:
+      return { kind: "unclear", problem: describeUnclear(reading) ?? "" };
   }
 }
 
@@ -46,16 +42,18 @@ export function isSameAccount(a: readonly string[], b: readonly string[]): boole
   return a.length === 0 || b.length === 0 || a.some((id) => b.includes(id));
 }
 
-function planForLogin(credential: Credential, presented: Presented, granted: GrantedTokens): CommitPlan {
-  if (fingerprint(credential.refreshToken) === presented.fingerprint) return { kind: "merge", credential };
-  if (granted.refresh_token !== undefined && credential.refreshToken.equals(granted.refresh_token)) {
-    return { kind: "done" };
+function planForLogin(credential: Credential, presented: Presented, granted: GrantedTokens, nowMs: number): CommitPlan {
+  if (granted.refresh_token?.equals(credential.refreshToken) === true) return { kind: "done" };
+  if (fingerprint(credential.refreshToken) !== presented.fingerprint && !isOlder(credential, presented)) {
+    return { kind: "yield", to: "newer-login" };
   }
-  const theirsMs = newestStampMs(credential);
-  const isRestoredBackup =
-    isSameAccount(credential.accountIds, presented.accountIds) &&
-    theirsMs !== null &&
-    presented.stampMs !== null &&
-    theirsMs < presented.stampMs;
-  return isRestoredBackup ? { kind: "merge", credential } : { kind: "yield", to: "newer-login" };
+  const text = mergeTokens(credential.text, granted, nowMs);
+  return text === null ? { kind: "unclear", problem: "is nested too deeply" } : { kind: "write", text };
+}
+
+/** Whether a credential is an earlier one of the presented account, as a restored backup would be. */
+function isOlder(credential: Credential, presented: Presented): boolean {
+  const stampMs = newestStampMs(credential);
+  if (!isSameAccount(credential.accountIds, presented.accountIds)) return false;
+  return stampMs !== null && presented.stampMs !== null && stampMs < presented.stampMs;
 }

@@ -1,5 +1,5 @@
 import type { Credential } from "./credential.js";
-import type { CycleOutcome, HealthState, Report } from "./outcome.js";
+import type { HealthState, Report } from "./outcome.js";
 
 /**
  * The content of `auth_refresh_status.json`. The first four keys are the shell script's, unchanged; the
@@ -50,22 +50,6 @@ export function viewCredential(credential: Credential, dueAtMs: number): Credent
     expiresAtMs: credential.accessClaims.expiresAtMs,
     dueAtMs,
   };
-}
-
-/** Whether an outcome counts as one more failure in a row. */
-export function isFailure(outcome: CycleOutcome): boolean {
-  switch (outcome.kind) {
-    case "unreadable":
-    case "blocked":
-    case "busy":
-    case "transient":
-    case "exhausted":
-    case "login-required":
-    case "unsaved":
-      return true;
-    default:
-      return false;
-  }
 }
 
 /** Age of a `last_refresh` in whole seconds, null when unknown. Negative when it lies ahead of the clock. */

@@ -1,4 +1,5 @@
-import { type GrantResult, judgeAnswer, REJECTION_CAUSES, type Rejection } from "./grant.js";
+import { type FinalResult, judgeAnswer, type Rejection } from "./grant.js";
+import { parseObject } from "./json.js";
 
 /**
  * A ticket is the right to present one refresh token once, and the journal of what came of it.
@@ -7,26 +8,29 @@ import { type GrantResult, judgeAnswer, REJECTION_CAUSES, type Rejection } from 
  * the space on the disk before the token is spent. A torn last line is an event that did not happen.
  */
 export type TicketEvent =
-  | {
-      readonly event: "prepared";
-      readonly atMs: number;
-      readonly holder: Holder;
-      readonly presented: Presented;
-    }
+  | Prepared
   /** Written and synced before the first byte of the request leaves. */
   | { readonly event: "dispatched"; readonly atMs: number }
-  | { readonly event: "head"; readonly httpStatus: number; readonly retryAfter: string | null }
+  | { readonly event: "head"; readonly httpStatus: number }
   | { readonly event: "body"; readonly base64: string }
   /** The attempt is over and nobody can know whether the token was spent. */
-  | { readonly event: "unanswered"; readonly atMs: number; readonly why: string }
+  | { readonly event: "unanswered"; readonly atMs: number; readonly cause: string }
   /** The latch: the server refused this token for good. Takes the place of everything before it. */
   | { readonly event: "rejected"; readonly atMs: number; readonly rejection: Rejection };
 
-/** The process that a ticket belongs to. */
+/** The first event: whose ticket this is, and for what. */
+export interface Prepared {
+  readonly event: "prepared";
+  readonly atMs: number;
+  readonly holder: Holder;
+  readonly presented: Presented;
+}
+
+/** A process, as far as another one can recognise it. */
 export interface Holder {
   readonly pid: number;
   readonly host: string;
-  /** Tells whether the process still lives; null where the machine does not offer it. */
+  /** Null, like the next two, where the machine does not tell. */
   readonly bootId: string | null;
   readonly pidNamespace: string | null;
   /** Clock ticks since boot at which the process started: tells it from a later one with the same pid. */
@@ -46,23 +50,26 @@ export interface Presented {
 export type HolderLife = "self" | "alive" | "gone" | "unknown";
 
 export type TicketState =
-  | { readonly kind: "prepared" }
-  | { readonly kind: "dispatched"; readonly atMs: number }
-  | { readonly kind: "unanswered"; readonly atMs: number }
-  | { readonly kind: "answered"; readonly result: GrantResult; readonly retryAfter: string | null }
-  | { readonly kind: "rejected"; readonly rejection: Rejection }
   /** The first line is missing or torn: its writer died before it could present anything. */
-  | { readonly kind: "blank" };
+  | { readonly kind: "blank" }
+  | { readonly kind: "prepared" }
+  | { readonly kind: "dispatched" | "unanswered"; readonly atMs: number }
+  /** The answer lies in the ticket whole: some process received it, and did not bring it to its end yet. */
+  | { readonly kind: "answered"; readonly result: FinalResult }
+  | { readonly kind: "rejected"; readonly rejection: Rejection };
 
-export interface Ticket {
+/** Which ticket: the token's SHA-256, and 1, 2, 3 … for each further attempt with the same token. */
+export interface TicketName {
   readonly fingerprint: string;
-  /** 1, 2, 3 …: the second attempt with a token needs a ticket of its own. */
   readonly attempt: number;
+}
+
+export interface Ticket extends TicketName {
   readonly createdAtMs: number;
   readonly state: TicketState;
-  readonly holder: Holder | null;
   readonly life: HolderLife;
-  readonly presented: Presented | null;
+  /** Null when the ticket is blank. */
+  readonly prepared: Prepared | null;
 }
 
 /** How long a request may take in all, milliseconds. The script gave up after 30 s, and lost the login. */
@@ -88,13 +95,13 @@ export type AttemptPlan =
  * A dead ticket is never deleted to make way, and never reused: the next attempt takes the next number.
  * Deleting would let two processes that both found it dead both go on; creating a number is exclusive.
  *
- * @param tickets all tickets of one fingerprint, in any order, none of them finishable
+ * @param tickets all tickets of one fingerprint, in any order, none of them answered
  * @param isForced lets a person ask again after a rejection without a known code, which may have come from a
  *   proxy and not from the server. A named rejection is the server's word on this very token, and stands.
  */
 export function planAttempt(tickets: readonly Ticket[], nowMs: number, isForced: boolean): AttemptPlan {
   const running = tickets.find((ticket) => isInFlight(ticket, nowMs));
-  if (running !== undefined) return { kind: "in-flight", holder: running.holder };
+  if (running !== undefined) return { kind: "in-flight", holder: running.prepared?.holder ?? null };
   const rejections = tickets.flatMap(({ state }) => (state.kind === "rejected" ? [state.rejection] : []));
   const binding = rejections.find(({ cause }) => !(isForced && cause === "unnamed"));
   if (binding !== undefined) return { kind: "latched", rejection: binding };
@@ -107,18 +114,11 @@ export function planAttempt(tickets: readonly Ticket[], nowMs: number, isForced:
   return { kind: "go", attempt: Math.max(0, ...tickets.map((ticket) => ticket.attempt)) + 1 };
 }
 
-/** Whether the ticket holds an answer that some process received and did not bring to its end. */
-export function isFinishable(ticket: Ticket): boolean {
-  const { state } = ticket;
-  return state.kind === "answered" && (state.result.kind === "granted" || state.result.kind === "rejected");
-}
-
 /** Whether the ticket's process may still be at work with the token. */
 export function isInFlight(ticket: Ticket, nowMs: number): boolean {
   const { state, life } = ticket;
-  if (state.kind === "unanswered" || state.kind === "rejected") return false;
   // An answer that lies here whole can be saved by anybody: saving it twice leaves the same file.
-  if (isFinishable(ticket)) return false;
+  if (state.kind === "unanswered" || state.kind === "rejected" || state.kind === "answered") return false;
   if (life === "gone" || life === "self") return false;
   if (life === "alive") return true;
   return Math.abs(nowMs - (dispatchedAtMs(ticket) ?? ticket.createdAtMs)) < IN_FLIGHT_MS;
@@ -129,90 +129,45 @@ export function encodeEvent(event: TicketEvent): string {
   return `${JSON.stringify(event)}\n`;
 }
 
-/** What the text of a ticket says. Never throws: what is no event is passed over. */
-export function readTicketText(
-  text: string,
-): Pick<Ticket, "state" | "holder" | "presented"> & { readonly preparedAtMs: number | null } {
+/** What the text of a ticket says. Never throws: what is no event of ours is passed over. */
+export function readTicketText(text: string): Pick<Ticket, "state" | "prepared"> {
   const events = text.split("\n").flatMap(parseEvent);
-  const first = events.find((event) => event.event === "prepared");
-  const named = {
-    holder: first?.holder ?? null,
-    presented: first?.presented ?? null,
-    preparedAtMs: first?.atMs ?? null,
-  };
-  const rejected = events.find((event) => event.event === "rejected");
-  if (rejected !== undefined) return { ...named, state: { kind: "rejected", rejection: rejected.rejection } };
-  if (first === undefined) return { ...named, state: { kind: "blank" } };
+  const find = <Name extends TicketEvent["event"]>(name: Name): Extract<TicketEvent, { event: Name }> | undefined =>
+    events.find((event): event is Extract<TicketEvent, { event: Name }> => event.event === name);
+  const prepared = find("prepared");
+  const rejected = find("rejected");
+  if (prepared === undefined) return { prepared: null, state: { kind: "blank" } };
+  if (rejected !== undefined) return { prepared, state: { kind: "rejected", rejection: rejected.rejection } };
 
-  const dispatched = events.find((event) => event.event === "dispatched");
-  if (dispatched === undefined) return { ...named, state: { kind: "prepared" } };
-  const head = events.find((event) => event.event === "head");
-  if (head !== undefined) {
-    const body = Buffer.concat(
-      events.flatMap((event) => (event.event === "body" ? [Buffer.from(event.base64, "base64")] : [])),
-    ).toString("utf8");
-    const result = judgeAnswer(head.httpStatus, body);
-    if (result.kind !== "ambiguous") {
-      return { ...named, state: { kind: "answered", result, retryAfter: head.retryAfter } };
-    }
-  }
-  const over = events.find((event) => event.event === "unanswered");
-  return {
-    ...named,
-    state:
-      over === undefined
-        ? { kind: "dispatched", atMs: dispatched.atMs }
-        : { kind: "unanswered", atMs: dispatched.atMs },
-  };
+  const dispatched = find("dispatched");
+  if (dispatched === undefined) return { prepared, state: { kind: "prepared" } };
+  const head = find("head");
+  const body = events.map((event) => (event.event === "body" ? Buffer.from(event.base64, "base64") : Buffer.alloc(0)));
+  const result = head === undefined ? null : judgeAnswer(head.httpStatus, Buffer.concat(body).toString("utf8"));
+  if (result?.kind === "granted" || result?.kind === "rejected")
+    return { prepared, state: { kind: "answered", result } };
+  if (result?.kind === "refused") return { prepared, state: { kind: "prepared" } }; // Sent, and unspent all the same.
+  return { prepared, state: { kind: find("unanswered")?.event ?? "dispatched", atMs: dispatched.atMs } };
 }
 
-function dispatchedAtMs(ticket: Ticket): number | null {
-  const { state } = ticket;
+function dispatchedAtMs({ state }: Ticket): number | null {
   return state.kind === "dispatched" || state.kind === "unanswered" ? state.atMs : null;
 }
 
+/** The fields that an event must have, and of what type. */
+const FIELDS: Readonly<Record<TicketEvent["event"], Readonly<Record<string, "number" | "string" | "object">>>> = {
+  prepared: { atMs: "number", holder: "object", presented: "object" },
+  dispatched: { atMs: "number" },
+  head: { httpStatus: "number" },
+  body: { base64: "string" },
+  unanswered: { atMs: "number" },
+  rejected: { rejection: "object" },
+};
+
 function parseEvent(line: string): TicketEvent[] {
-  if (line.trim() === "") return [];
-  let value: unknown;
-  try {
-    value = JSON.parse(line);
-  } catch {
-    return [];
-  }
-  return isEvent(value) ? [value] : [];
-}
-
-function isEvent(value: unknown): value is TicketEvent {
-  if (typeof value !== "object" || value === null) return false;
-  const fields = value as Record<string, unknown>;
-  switch (fields["event"]) {
-    case "prepared":
-      return (
-        typeof fields["atMs"] === "number" &&
-        isRecord(fields["holder"]) &&
-        isRecord(fields["presented"]) &&
-        isFingerprinted(fields["presented"])
-      );
-    case "dispatched":
-    case "unanswered":
-      return typeof fields["atMs"] === "number";
-    case "head":
-      return typeof fields["httpStatus"] === "number";
-    case "body":
-      return typeof fields["base64"] === "string";
-    case "rejected": {
-      const rejection = fields["rejection"];
-      return isRecord(rejection) && REJECTION_CAUSES.some((cause) => cause === rejection["cause"]);
-    }
-    default:
-      return false;
-  }
-}
-
-function isFingerprinted(presented: Record<string, unknown>): boolean {
-  return typeof presented["fingerprint"] === "string" && Array.isArray(presented["accountIds"]);
-}
-
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null;
+  const value = line.trim() === "" ? null : parseObject(line);
+  const fields = value === null ? undefined : FIELDS[value["event"] as TicketEvent["event"]];
+  if (value === null || fields === undefined) return [];
+  const isWhole = Object.entries(fields).every(([name, type]) => typeof value[name] === type && value[name] !== null);
+  return isWhole ? [value as unknown as TicketEvent] : [];
 }
