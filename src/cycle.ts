@@ -1,9 +1,9 @@
 import { decide, type RefreshPolicy } from "./core/decide.js";
 import type { CycleOutcome } from "./core/outcome.js";
 import { outcomeWithoutLogin, type Reading } from "./core/reading.js";
-import { ageSec, type CredentialView, NO_CREDENTIAL, viewCredential } from "./core/status.js";
+import { ageSec } from "./core/status.js";
 import type { LookPorts, RefreshPorts } from "./ports.js";
-import { readNow, readSettled } from "./reading.js";
+import { readSettled } from "./reading.js";
 
 export interface CycleSettings {
   readonly policy: RefreshPolicy;
@@ -15,7 +15,8 @@ export interface CycleSettings {
 
 export interface CycleResult {
   readonly outcome: CycleOutcome;
-  readonly view: CredentialView;
+  /** The store at the end of the cycle. */
+  readonly reading: Reading;
 }
 
 /**
@@ -34,7 +35,7 @@ export async function runCycle(
 ): Promise<CycleResult> {
   const reading = await readSettled(ports);
   const seen = look(ports, reading, settings);
-  if (seen !== null) return { outcome: seen, view: view(reading, ports.clock.nowMs(), settings.policy) };
+  if (seen !== null) return { outcome: seen, reading };
 
   const [{ refresh }, refreshPorts] = await Promise.all([import("./refresh.js"), openRefreshPorts()]);
   const outcome = await refresh(refreshPorts, {
@@ -42,7 +43,7 @@ export async function runCycle(
     stop,
     seenToken: reading.kind === "login" ? reading.credential.refreshToken : null,
   });
-  return { outcome, view: view(readNow(ports.store), ports.clock.nowMs(), settings.policy) };
+  return { outcome, reading: ports.store.read() };
 }
 
 /** The outcome when this look settles the cycle, else null. */
@@ -61,19 +62,4 @@ function look(ports: LookPorts, reading: Reading, settings: CycleSettings): Cycl
     expiresInSec: expiresAtMs === null ? null : Math.trunc((expiresAtMs - nowMs) / 1000),
     ageSec: ageSec(reading.credential.lastRefreshMs, nowMs),
   };
-}
-
-function view(reading: Reading, nowMs: number, policy: RefreshPolicy): CredentialView {
-  switch (reading.kind) {
-    case "login":
-      return viewCredential(reading.credential, decide(reading.credential, nowMs, policy).dueAtMs);
-    case "inert":
-      return {
-        ...NO_CREDENTIAL,
-        lastRefreshText: reading.lastRefreshText,
-        lastRefreshMs: reading.lastRefreshMs,
-      };
-    default:
-      return NO_CREDENTIAL;
-  }
 }

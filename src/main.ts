@@ -1,12 +1,13 @@
 import { homedir } from "node:os";
-import { FileCredentialStore } from "./adapters/file-credential-store.js";
-import { FileStatusSink } from "./adapters/file-status-sink.js";
-import { FileTicketBook } from "./adapters/file-ticket-book.js";
+import { fileCredentialStore } from "./adapters/file-credential-store.js";
+import { fileStatusSink } from "./adapters/file-status-sink.js";
+import { fileTicketBook } from "./adapters/file-ticket-book.js";
 import { stderrLog } from "./adapters/stderr-log.js";
 import { systemClock } from "./adapters/system-clock.js";
 import { runLoop } from "./cli/loop.js";
 import { parseArguments, type Settings, VERSION } from "./cli/options.js";
-import { type Signals, takeSignals } from "./cli/signals.js";
+import { takeSignals } from "./cli/signals.js";
+import { decide } from "./core/decide.js";
 import { describeFault } from "./core/fault.js";
 import { reportOutcome } from "./core/outcome.js";
 import { nextCheckMs } from "./core/schedule.js";
@@ -38,114 +39,89 @@ async function main(): Promise<void> {
 
 async function run(settings: Settings): Promise<void> {
   const signals = takeSignals();
-  const store = new FileCredentialStore(settings.codexHome);
+  const store = fileCredentialStore(settings.codexHome);
   const ports: LookPorts = {
     clock: systemClock,
     store,
-    tickets: new FileTicketBook(store.location, systemClock),
+    tickets: fileTicketBook(store.location, systemClock),
     log: stderrLog(systemClock),
   };
-  const sink = new FileStatusSink(settings.codexHome);
+  const sink = fileStatusSink(settings.codexHome);
+  let isForced = settings.isForced; // For the first cycle only: a loop that always forced would spend a token each time.
+  const cycle = async (): Promise<Told> => {
+    const cycleSettings = { policy: settings, isForced, lockWaitMs: LOCK_WAIT_MS };
+    isForced = false;
+    const result = await runCycle(ports, () => openRefreshPorts(ports, settings), cycleSettings, signals.stop);
+    return await tell(ports, sink, result, settings);
+  };
   if (settings.isOnce) {
-    const result = await cycle(ports, settings, signals, settings.isForced);
-    await publish(ports, sink, result, () => null);
-    process.exitCode = reportOutcome(result.outcome, store.location).exitCode;
+    process.exitCode = (await cycle()).exitCode;
     return;
   }
-  const { intervalSec, safetyMarginSec, staleAfterSec } = settings;
   ports.log.line(
-    `watchdog: starting (interval=${intervalSec}s safety_margin=${safetyMarginSec}s stale_after=${staleAfterSec}s codex_home=${settings.codexHome})`,
+    `watchdog: starting (interval=${settings.intervalSec}s safety_margin=${settings.safetyMarginSec}s stale_after=${settings.staleAfterSec}s codex_home=${settings.codexHome})`,
   );
-  let isForced = settings.isForced; // For the first cycle only: a loop that always forced would spend a token each time.
-  await runLoop(
-    {
-      clock: ports.clock,
-      changeMark: () => store.changeMark(),
-      cycle: async () => {
-        const result = await cycle(ports, settings, signals, isForced);
-        isForced = false;
-        return await publish(ports, sink, result, (failureCount) =>
-          nextCheckMs({
-            outcome: result.outcome,
-            dueAtMs: result.view.dueAtMs,
-            failureCount,
-            intervalSec,
-            nowMs: ports.clock.nowMs(),
-            jitter: Math.random(),
-          }),
-        );
-      },
-    },
-    signals,
-  );
+  const loopPorts = {
+    clock: ports.clock,
+    changeMark: store.changeMark,
+    cycle: async () => (await cycle()).nextCheckAtMs,
+  };
+  await runLoop(loopPorts, signals);
   ports.log.line("watchdog: stopped");
-}
-
-async function cycle(ports: LookPorts, settings: Settings, signals: Signals, isForced: boolean): Promise<CycleResult> {
-  const { safetyMarginSec, staleAfterSec } = settings;
-  return await runCycle(
-    ports,
-    () => openRefreshPorts(ports, settings),
-    { policy: { safetyMarginSec, staleAfterSec }, isForced, lockWaitMs: LOCK_WAIT_MS },
-    signals.stop,
-  );
 }
 
 /** Loads what only a refresh needs: the lock library and the HTTP client. */
 async function openRefreshPorts(ports: LookPorts, settings: Settings): Promise<RefreshPorts> {
-  const [{ FileLock }, { HttpTokenEndpoint }] = await Promise.all([
+  const [{ fileLock }, { HttpTokenEndpoint }] = await Promise.all([
     import("./adapters/file-lock.js"),
     import("./adapters/http-token-endpoint.js"),
   ]);
   return {
     ...ports,
-    lock: new FileLock(ports.store.location, ports.clock, () =>
+    lock: fileLock(ports.store.location, ports.clock, () =>
       ports.log.line("refresh: the lock was taken over by another process; the ticket still guards the token"),
     ),
     endpoint: new HttpTokenEndpoint(settings.endpoint),
   };
 }
 
-/** Tells an outcome to the log and to the status. Returns what `schedule` says for the next look. */
-async function publish<Next extends number | null>(
-  ports: LookPorts,
-  sink: StatusSink,
-  { outcome, view }: CycleResult,
-  schedule: (failureCount: number) => Next,
-): Promise<Next> {
+interface Told {
+  readonly exitCode: number;
+  /** When the loop looks again, milliseconds since 1970. */
+  readonly nextCheckAtMs: number;
+}
+
+/** Tells an outcome to the log and to the status. */
+async function tell(ports: LookPorts, sink: StatusSink, result: CycleResult, settings: Settings): Promise<Told> {
+  const { outcome, reading } = result;
+  const nowMs = ports.clock.nowMs();
   const report = reportOutcome(outcome, ports.store.location);
   const failureCount = report.exitCode >= 2 ? sink.readFailureCount() + 1 : 0;
-  const nextCheckAtMs = schedule(failureCount);
+  const dueAtMs = reading.kind === "login" ? decide(reading.credential, nowMs, settings).dueAtMs : null;
+  const { intervalSec } = settings;
+  const nextMs = nextCheckMs({ outcome, dueAtMs, failureCount, intervalSec, nowMs, jitter: Math.random() });
   ports.log.line(report.line);
-  const nowMs = ports.clock.nowMs();
-  const fault = await sink.write(buildStatus({ report, view, failureCount, nextCheckAtMs, nowMs, version: VERSION }));
+  const nextCheckAtMs = settings.isOnce ? null : nextMs;
+  const status = buildStatus({ report, reading, dueAtMs, nextCheckAtMs, failureCount, nowMs, version: VERSION });
+  const fault = await sink.write(status);
   if (fault !== null) ports.log.line(`status: ${describeFault(fault)}`);
-  return nextCheckAtMs;
+  return { exitCode: report.exitCode, nextCheckAtMs: nextMs };
 }
 
 /**
  * The last word on an error that nobody expected. Its message may quote a file or an answer, and so a token:
  * only its name, its code and the places in our own code are printed.
  */
-function reportBug(error: unknown): void {
-  const name = error instanceof Error ? error.name : typeof error;
-  const code = error instanceof Error && "code" in error ? ` ${String(error.code).slice(0, 40)}` : "";
-  const frames = error instanceof Error ? (error.stack ?? "").split("\n").filter((line) => /^ {4}at /.test(line)) : [];
-  process.stderr.write(
-    [`codex-auth-watchdog: a bug: ${name}${code}; please report it with these lines`, ...frames.slice(0, 8), ""].join(
-      "\n",
-    ),
-  );
-  process.exitCode = EXIT_BUG;
+function reportBug(error: unknown): never {
+  const { name, code, stack } = error as { name?: unknown; code?: unknown; stack?: unknown };
+  const frames = String(stack)
+    .split("\n")
+    .filter((line) => /^ {4}at /.test(line));
+  const what = `codex-auth-watchdog: a bug: ${String(name)} ${String(code ?? "")}; please report it with these lines`;
+  process.stderr.write([what, ...frames.slice(0, 8), ""].join("\n"));
+  process.exit(EXIT_BUG);
 }
 
-process.on("uncaughtException", (error) => {
-  reportBug(error);
-  process.exit(EXIT_BUG);
-});
-process.on("unhandledRejection", (error) => {
-  reportBug(error);
-  process.exit(EXIT_BUG);
-});
-
-main().catch(reportBug);
+process.on("uncaughtException", reportBug);
+process.on("unhandledRejection", reportBug);
+await main();

@@ -1,5 +1,7 @@
 import type { Fault } from "./core/fault.js";
 import type { Rejection } from "./core/grant.js";
+import type { Reading } from "./core/reading.js";
+import type { CommitPlan } from "./core/reconcile.js";
 import type { Secret } from "./core/secret.js";
 import type { Status } from "./core/status.js";
 import type { Presented, Ticket, TicketEvent, TicketName } from "./core/ticket.js";
@@ -15,25 +17,12 @@ export interface Clock {
   sleep(durationMs: number, wake?: AbortSignal): Promise<void>;
 }
 
-export type StoreReading =
-  | { readonly kind: "text"; readonly text: string }
-  /** Bytes that are no UTF-8: perhaps half of a write. */
-  | { readonly kind: "garbled" }
-  | { readonly kind: "absent" }
-  | { readonly kind: "unreadable"; readonly fault: Fault };
-
-export type UpdateResult =
-  | { readonly kind: "written" }
-  /** `decide` answered null: nothing was touched. */
-  | { readonly kind: "declined" }
-  /** The store still holds what it held before. */
-  | { readonly kind: "failed"; readonly fault: Fault };
-
 /** Where the credential lives: `auth.json` today. */
 export interface CredentialStore {
   /** What people call this place: the path of the file. */
   readonly location: string;
-  read(): StoreReading;
+  /** Reads and parses; never throws for what lies there. */
+  read(): Reading;
   /** Differs from an earlier answer when the content may have changed since. Cheap; reads no content. */
   changeMark(): string;
   /** The value of `cli_auth_credentials_store` in Codex's own config, or `file` when it is not set. */
@@ -41,10 +30,14 @@ export interface CredentialStore {
   /** Null when a commit can be expected to work, else what stands in its way. Changes nothing. */
   preflight(): Fault | null;
   /**
-   * Reads the newest text, asks `decide` for a new one, and puts that in place whole and durably.
-   * As little time as possible passes between the read and the write.
+   * Reads the newest text, asks `decide` what to do, and for a `write` puts that text in place whole and
+   * durably. As little time as possible passes between the read and the write.
+   *
+   * @returns the plan as carried out; `failed` means that the store still holds what it held before
    */
-  update(decide: (reading: StoreReading) => string | null): Promise<UpdateResult>;
+  update(
+    decide: (reading: Reading) => CommitPlan,
+  ): Promise<CommitPlan | { readonly kind: "failed"; readonly fault: Fault }>;
 }
 
 /** Makes waiting orderly. Safety rests on the tickets, not on this: a lock can have two holders. */

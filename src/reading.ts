@@ -1,4 +1,3 @@
-import { readCredential } from "./core/credential.js";
 import type { Reading } from "./core/reading.js";
 import type { Clock, CredentialStore } from "./ports.js";
 
@@ -10,16 +9,9 @@ export const SETTLE_STEP_MS = 25;
 export async function readSettled({ store, clock }: { store: CredentialStore; clock: Clock }): Promise<Reading> {
   const untilMs = clock.nowMs() + SETTLE_MS;
   for (;;) {
-    const reading = readNow(store);
+    const reading = store.read();
     const isUnsettled = reading.kind === "torn" || reading.kind === "empty";
     if (!isUnsettled || clock.nowMs() >= untilMs) return reading;
     await clock.sleep(SETTLE_STEP_MS);
   }
-}
-
-/** Reads the store once, as it is. */
-export function readNow(store: Pick<CredentialStore, "read">): Reading {
-  const reading = store.read();
-  if (reading.kind === "garbled") return { kind: "torn", problem: "is not UTF-8 text" };
-  return reading.kind === "text" ? readCredential(reading.text) : reading;
 }

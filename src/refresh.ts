@@ -5,7 +5,7 @@ import { fingerprint } from "./core/fingerprint.js";
 import { type FinalResult, type Granted, judgeAnswer, parseRetryAfterMs, type Rejection } from "./core/grant.js";
 import type { CycleOutcome } from "./core/outcome.js";
 import { describeUnclear, outcomeWithoutLogin, type Reading } from "./core/reading.js";
-import { type CommitPlan, isSameAccount, planCommit } from "./core/reconcile.js";
+import { isSameAccount, planCommit } from "./core/reconcile.js";
 import type { Secret } from "./core/secret.js";
 import {
   type Holder,
@@ -17,8 +17,8 @@ import {
   type TicketName,
 } from "./core/ticket.js";
 import type { CycleSettings } from "./cycle.js";
-import type { EndpointReply, HeldLock, OpenTicket, RefreshPorts, UpdateResult } from "./ports.js";
-import { readNow, readSettled, SETTLE_MS, SETTLE_STEP_MS } from "./reading.js";
+import type { EndpointReply, HeldLock, OpenTicket, RefreshPorts } from "./ports.js";
+import { readSettled, SETTLE_MS, SETTLE_STEP_MS } from "./reading.js";
 
 export interface RefreshRequest {
   readonly settings: CycleSettings;
@@ -48,37 +48,31 @@ export async function refresh(ports: RefreshPorts, request: RefreshRequest): Pro
   if (setting !== "file") return { kind: "other-store", setting };
 
   const entry = await enterLock(ports, request);
-  if (entry.kind === "left") return entry.outcome;
+  if ("kind" in entry) return entry;
   try {
-    return await refreshUnderLock(ports, request, entry.lock);
+    return await refreshUnderLock(ports, request, entry);
   } finally {
-    await entry.lock.release();
+    await entry.release();
   }
 }
 
-type Entry = { kind: "entered"; lock: HeldLock } | { kind: "left"; outcome: CycleOutcome };
-
 /** Waits for the lock, and leaves early when a sibling has done the work meanwhile. */
-async function enterLock(ports: RefreshPorts, request: RefreshRequest): Promise<Entry> {
+async function enterLock(ports: RefreshPorts, request: RefreshRequest): Promise<HeldLock | CycleOutcome> {
   const { clock, lock } = ports;
   const deadlineMs = clock.nowMs() + request.settings.lockWaitMs;
   for (;;) {
     const attempt = await lock.tryAcquire();
-    if (attempt.kind === "held") return { kind: "entered", lock: attempt.lock };
-    if (attempt.kind === "failed") return left({ kind: "blocked", fault: attempt.fault });
-    if (request.stop.aborted) return left({ kind: "stopped" });
-    if (clock.nowMs() >= deadlineMs) return left({ kind: "busy", holder: attempt.holder });
+    if (attempt.kind === "held") return attempt.lock;
+    if (attempt.kind === "failed") return { kind: "blocked", fault: attempt.fault };
+    if (request.stop.aborted) return { kind: "stopped" };
+    if (clock.nowMs() >= deadlineMs) return { kind: "busy", holder: attempt.holder };
     await clock.sleep(WAIT_STEP_MS, request.stop);
-    if (isRotatedBySibling(ports, request)) return left({ kind: "adopted", from: "sibling" });
+    if (isRotatedBySibling(ports, request)) return { kind: "adopted", from: "sibling" };
   }
 }
 
-function left(outcome: CycleOutcome): Entry {
-  return { kind: "left", outcome };
-}
-
 function isRotatedBySibling(ports: RefreshPorts, request: RefreshRequest): boolean {
-  const reading = readNow(ports.store);
+  const reading = ports.store.read();
   if (reading.kind !== "login" || request.seenToken === null) return false;
   if (reading.credential.refreshToken.equals(request.seenToken)) return false;
   return decide(reading.credential, ports.clock.nowMs(), request.settings.policy).kind === "fresh";
@@ -270,9 +264,10 @@ async function commit(ports: RefreshPorts, granted: Granted, spent: Spent): Prom
   const { clock, store } = ports;
   const untilMs = clock.nowMs() + SETTLE_MS;
   for (;;) {
-    const { update, plan } = await updateStore(ports, granted, spent.presented);
-    if (update.kind === "failed") return { kind: "unsaved", problem: describeFault(update.fault) };
+    const plan = await store.update((reading) => planCommit(reading, spent.presented, granted.tokens, clock.nowMs()));
     switch (plan.kind) {
+      case "failed":
+        return { kind: "unsaved", problem: describeFault(plan.fault) };
       case "write":
       case "done": {
         await removeTickets(ports, spent.presented.fingerprint);
@@ -289,24 +284,11 @@ async function commit(ports: RefreshPorts, granted: Granted, spent: Spent): Prom
   }
 }
 
-async function updateStore(
-  { store, clock }: RefreshPorts,
-  granted: Granted,
-  presented: Presented,
-): Promise<{ update: UpdateResult; plan: CommitPlan }> {
-  let plan: CommitPlan = { kind: "unclear", problem: "was not read" };
-  const update = await store.update((reading) => {
-    plan = planCommit(readNow({ read: () => reading }), presented, granted.tokens, clock.nowMs());
-    return plan.kind === "write" ? plan.text : null;
-  });
-  return { update, plan };
-}
-
 /** Takes away the tickets of a token that is settled, and what earlier tokens of this store left behind. */
 async function removeTickets(ports: RefreshPorts, settled: string): Promise<void> {
   const listing = ports.tickets.list();
   if (listing.kind === "failed") return;
-  const reading = readNow(ports.store);
+  const reading = ports.store.read();
   const current = reading.kind === "login" ? fingerprint(reading.credential.refreshToken) : null;
   const nowMs = ports.clock.nowMs();
   await ports.tickets.remove(

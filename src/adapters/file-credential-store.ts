@@ -1,8 +1,10 @@
 import { isUtf8 } from "node:buffer";
 import { accessSync, closeSync, constants, fstatSync, openSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
-import type { Fault } from "../core/fault.js";
-import type { CredentialStore, StoreReading, UpdateResult } from "../ports.js";
+import { readCredential } from "../core/credential.js";
+import type { FaultKind } from "../core/fault.js";
+import type { Reading } from "../core/reading.js";
+import type { CredentialStore } from "../ports.js";
 import { errnoOf, toFault } from "./errno.js";
 import { findPlace } from "./place.js";
 
@@ -14,82 +16,75 @@ const MAX_BYTES = 16 * 1024 * 1024;
  *
  * Reading is synchronous on purpose: one small file, and a run that finds nothing to do starts no threads.
  */
-export class FileCredentialStore implements CredentialStore {
-  readonly location: string;
-  readonly #codexHome: string;
-
-  constructor(codexHome: string) {
-    this.#codexHome = codexHome;
-    this.location = join(codexHome, "auth.json");
-  }
-
-  read(): StoreReading {
-    let descriptor: number;
-    try {
-      // O_NONBLOCK: a FIFO in the file's place must not hold us up.
-      descriptor = openSync(this.location, constants.O_RDONLY | constants.O_NONBLOCK);
-    } catch (error) {
-      if (errnoOf(error) === "ENOENT") return { kind: "absent" };
-      return { kind: "unreadable", fault: toFault(error, "read", this.location) };
-    }
-    try {
-      const stats = fstatSync(descriptor);
-      if (!stats.isFile()) return this.#refused("wrong-file-type", stats.isDirectory() ? "EISDIR" : "not a file");
-      if (stats.size > MAX_BYTES) return this.#refused("too-large", "EFBIG");
-      const bytes = readFileSync(descriptor);
-      return isUtf8(bytes) ? { kind: "text", text: bytes.toString("utf8") } : { kind: "garbled" };
-    } catch (error) {
-      return { kind: "unreadable", fault: toFault(error, "read", this.location) };
-    } finally {
-      closeSync(descriptor);
-    }
-  }
-
-  changeMark(): string {
-    const stats = statSync(this.location, { bigint: true, throwIfNoEntry: false });
-    return stats === undefined ? "absent" : `${stats.dev}:${stats.ino}:${stats.size}:${stats.mtimeNs}`;
-  }
-
-  async readCredentialsStoreSetting(): Promise<string> {
-    const path = join(this.#codexHome, "config.toml");
-    let text: string;
-    try {
-      text = readFileSync(path, "utf8");
-    } catch {
-      return "file"; // Codex starts with its defaults when there is no config.
-    }
-    if (!text.includes("cli_auth_credentials_store")) return "file";
-    const { readTopLevelString } = await import("./toml-config.js");
-    return readTopLevelString(text, "cli_auth_credentials_store") ?? "file";
-  }
-
-  preflight(): Fault | null {
-    const { file, directory } = findPlace(this.location);
-    try {
+export function fileCredentialStore(codexHome: string): CredentialStore {
+  const location = join(codexHome, "auth.json");
+  return {
+    location,
+    read: () => readFile(location),
+    changeMark: () => {
+      const stats = statSync(location, { bigint: true, throwIfNoEntry: false });
+      return stats === undefined ? "absent" : `${stats.dev}:${stats.ino}:${stats.size}:${stats.mtimeNs}`;
+    },
+    readCredentialsStoreSetting: () => readConfigString(join(codexHome, "config.toml"), "cli_auth_credentials_store"),
+    preflight: () => {
+      const { file, directory } = findPlace(location);
       if (isMountPoint(file)) return { kind: "busy-mount", step: "replace", path: file, code: "EBUSY" };
-      accessSync(directory, constants.W_OK);
-      return null;
-    } catch (error) {
-      return toFault(error, "write in", directory);
-    }
-  }
+      try {
+        accessSync(directory, constants.W_OK);
+        return null;
+      } catch (error) {
+        return toFault(error, "write in", directory);
+      }
+    },
+    update: async (decide) => {
+      const { replaceFile } = await import("./whole-file.js");
+      const { file } = findPlace(location);
+      const plan = decide(readFile(location));
+      if (plan.kind !== "write") return plan;
+      try {
+        const { uid, gid } = statSync(file);
+        await replaceFile(file, plan.text, { uid, gid }, "durable");
+        return plan;
+      } catch (error) {
+        return { kind: "failed", fault: toFault(error, "replace", file) };
+      }
+    },
+  };
+}
 
-  async update(decide: (reading: StoreReading) => string | null): Promise<UpdateResult> {
-    const { replaceFile } = await import("./whole-file.js");
-    const { file } = findPlace(this.location);
-    const text = decide(this.read());
-    if (text === null) return { kind: "declined" };
-    try {
-      const { uid, gid } = statSync(file);
-      await replaceFile(file, text, { uid, gid }, "durable");
-      return { kind: "written" };
-    } catch (error) {
-      return { kind: "failed", fault: toFault(error, "replace", file) };
-    }
+function readFile(path: string): Reading {
+  const refused = (kind: FaultKind, code: string): Reading => ({
+    kind: "unreadable",
+    fault: { kind, step: "read", path, code },
+  });
+  let descriptor: number | null = null;
+  try {
+    // O_NONBLOCK: a FIFO in the file's place must not hold us up.
+    descriptor = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
+    const stats = fstatSync(descriptor);
+    if (!stats.isFile()) return refused("wrong-file-type", stats.isDirectory() ? "EISDIR" : "not a file");
+    if (stats.size > MAX_BYTES) return refused("too-large", "EFBIG");
+    const bytes = readFileSync(descriptor);
+    return isUtf8(bytes) ? readCredential(bytes.toString("utf8")) : { kind: "torn", problem: "is not UTF-8 text" };
+  } catch (error) {
+    return errnoOf(error) === "ENOENT"
+      ? { kind: "absent" }
+      : { kind: "unreadable", fault: toFault(error, "read", path) };
+  } finally {
+    if (descriptor !== null) closeSync(descriptor);
   }
+}
 
-  #refused(kind: "wrong-file-type" | "too-large", code: string): StoreReading {
-    return { kind: "unreadable", fault: { kind, step: "read", path: this.location, code } };
+/** A string at the top of Codex's config; `file`, Codex's own default, when there is none that can be read. */
+async function readConfigString(path: string, key: string): Promise<string> {
+  try {
+    const text = readFileSync(path, "utf8");
+    if (!text.includes(key)) return "file";
+    const { parse } = await import("smol-toml");
+    const value = parse(text)[key];
+    return typeof value === "string" ? value : "file";
+  } catch {
+    return "file"; // No config, or one that Codex itself refuses to start with.
   }
 }
 

@@ -1,4 +1,4 @@
-import { lstatSync, realpathSync, statSync } from "node:fs";
+import { realpathSync, statSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import type { Owner } from "./whole-file.js";
 
@@ -32,17 +32,8 @@ export function findPlace(authJsonPath: string): Place {
  */
 export function ownerFor(place: Pick<Place, "file" | "directory">): Owner | null {
   if (process.geteuid?.() !== 0) return null;
-  const { uid, gid } = statOr(place.file) ?? statSync(place.directory);
+  const { uid, gid } = statSync(place.file, { throwIfNoEntry: false }) ?? statSync(place.directory);
   return { uid, gid };
-}
-
-/** Whether a path is itself a symbolic link. */
-export function isSymbolicLink(path: string): boolean {
-  return lstatSync(path, { throwIfNoEntry: false })?.isSymbolicLink() ?? false;
-}
-
-function statOr(path: string): Owner | undefined {
-  return statSync(path, { throwIfNoEntry: false });
 }
 
 function realPath(path: string): string {

@@ -31,38 +31,12 @@ type Environment = Readonly<Record<string, string | undefined>>;
 const TOKEN_URL = "https://auth.openai.com/oauth/token";
 const CODEX_CLIENT_ID = "app_EMoamEEZ73f0CkXaXp7hrann";
 
-interface DurationOption {
-  readonly flag: string;
-  readonly variable: string;
-  readonly defaultSec: number;
-  readonly minSec: number;
-  readonly help: string;
-}
-
 /** The numbers that the shell script took from the environment; each has a flag now. */
-const DURATIONS = {
-  interval: {
-    flag: "--interval",
-    variable: "CODEX_AUTH_REFRESH_INTERVAL_SECONDS",
-    defaultSec: 21_600,
-    minSec: 1,
-    help: "longest time between two looks of the loop",
-  },
-  safetyMargin: {
-    flag: "--safety-margin",
-    variable: "CODEX_AUTH_SAFETY_MARGIN_SECONDS",
-    defaultSec: 14_400,
-    minSec: 0,
-    help: "refresh when the access token has this long to live",
-  },
-  staleAfter: {
-    flag: "--stale-after",
-    variable: "CODEX_AUTH_STALE_AFTER_SECONDS",
-    defaultSec: 604_800,
-    minSec: 0,
-    help: "refresh when last_refresh is this old",
-  },
-} as const satisfies Record<string, DurationOption>;
+const DURATIONS = [
+  ["--interval", "CODEX_AUTH_REFRESH_INTERVAL_SECONDS", 21_600, 1, "longest time between two looks of the loop"],
+  ["--safety-margin", "CODEX_AUTH_SAFETY_MARGIN_SECONDS", 14_400, 0, "refresh with this long to live, or less"],
+  ["--stale-after", "CODEX_AUTH_STALE_AFTER_SECONDS", 604_800, 0, "refresh when last_refresh is this old"],
+] as const;
 
 const AFTER_HELP = `
 Durations are seconds, or carry a unit: 90s, 30m, 6h, 7d. A flag wins over the environment.
@@ -98,11 +72,9 @@ export function parseArguments(
   homeDirectory: string,
 ): ParsedArguments {
   const output: string[] = [];
-  const command = buildCommand(environment, homeDirectory).configureOutput({
-    writeOut: (text) => output.push(text),
-    writeErr: () => undefined,
-  });
   try {
+    const command = buildCommand(environment, homeDirectory);
+    command.configureOutput({ writeOut: (text) => output.push(text), writeErr: () => undefined });
     command.parse(argv, { from: "user" });
     return { kind: "run", settings: readSettings(command.opts(), environment) };
   } catch (error) {
@@ -134,33 +106,23 @@ function buildCommand(environment: Environment, homeDirectory: string): Command 
         .default(nonBlank(environment["CODEX_HOME"]) ?? join(homeDirectory, ".codex"))
         .argParser(takeOnce("--codex-home")),
     );
-  for (const { flag, variable, defaultSec, help } of Object.values(DURATIONS)) {
-    const preset = nonBlank(environment[variable]);
-    command.addOption(
-      new Option(`${flag} <duration>`, help)
-        .default(
-          { text: preset ?? String(defaultSec), source: preset === undefined ? flag : variable },
-          preset ?? String(defaultSec),
-        )
-        .argParser((text): DurationText => ({ text, source: flag })),
-    );
+  for (const [flag, variable, defaultSec, minSec, help] of DURATIONS) {
+    const preset = nonBlank(environment[variable]) ?? `${defaultSec}`;
+    const option = new Option(`${flag} <duration>`, help)
+      .default(readDuration(variable, preset, minSec), preset)
+      .argParser((text) => readDuration(flag, text, minSec));
+    command.addOption(option);
   }
   return command.addHelpText("after", AFTER_HELP);
-}
-
-/** A duration as written, and where it was written. */
-interface DurationText {
-  readonly text: string;
-  readonly source: string;
 }
 
 interface RawOptions {
   readonly once: boolean;
   readonly force: boolean;
   readonly codexHome: string;
-  readonly interval: DurationText;
-  readonly safetyMargin: DurationText;
-  readonly staleAfter: DurationText;
+  readonly interval: number;
+  readonly safetyMargin: number;
+  readonly staleAfter: number;
 }
 
 function readSettings(raw: RawOptions, environment: Environment): Settings {
@@ -169,48 +131,43 @@ function readSettings(raw: RawOptions, environment: Environment): Settings {
     codexHome: raw.codexHome,
     isOnce: raw.once,
     isForced: raw.force,
-    intervalSec: readDuration(raw.interval, DURATIONS.interval),
-    safetyMarginSec: readDuration(raw.safetyMargin, DURATIONS.safetyMargin),
-    staleAfterSec: readDuration(raw.staleAfter, DURATIONS.staleAfter),
+    intervalSec: raw.interval,
+    safetyMarginSec: raw.safetyMargin,
+    staleAfterSec: raw.staleAfter,
     endpoint: readEndpoint(environment),
   };
 }
 
-function readDuration({ text, source }: DurationText, option: DurationOption): number {
+function readDuration(source: string, text: string, minSec: number): number {
   const seconds = parseDurationSec(text);
-  if (seconds !== null && seconds >= option.minSec) return seconds;
-  const least = option.minSec === 0 ? "" : `, at least ${option.minSec}s`;
+  if (seconds !== null && seconds >= minSec) return seconds;
+  const least = minSec === 0 ? "" : `, at least ${minSec}s`;
   throw new UsageError(`${source}: '${text.slice(0, 40)}' is no duration; write seconds, or 90s, 30m, 6h, 7d${least}`);
 }
 
 function readEndpoint(environment: Environment): EndpointSettings {
-  const anyProxy = firstSet(environment, "ALL_PROXY", "all_proxy");
-  const httpProxy = firstSet(environment, "http_proxy", "HTTP_PROXY") ?? anyProxy ?? "";
+  const first = (...names: string[]): string | undefined =>
+    names.map((name) => nonBlank(environment[name])).find((value) => value !== undefined);
   return {
-    url: readTokenUrl(nonBlank(environment["CODEX_REFRESH_TOKEN_URL_OVERRIDE"])),
-    clientId: nonBlank(environment["CODEX_APP_SERVER_LOGIN_CLIENT_ID"]) ?? CODEX_CLIENT_ID,
+    url: readTokenUrl(first("CODEX_REFRESH_TOKEN_URL_OVERRIDE")),
+    clientId: first("CODEX_APP_SERVER_LOGIN_CLIENT_ID") ?? CODEX_CLIENT_ID,
     userAgent: `codex-auth-watchdog/${VERSION}`,
-    httpProxy,
-    httpsProxy: firstSet(environment, "https_proxy", "HTTPS_PROXY") ?? anyProxy ?? "",
-    noProxy: firstSet(environment, "no_proxy", "NO_PROXY") ?? "",
-    caFile: firstSet(environment, "CODEX_CA_CERTIFICATE", "SSL_CERT_FILE") ?? null,
+    httpProxy: first("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY") ?? "",
+    httpsProxy: first("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY") ?? "",
+    noProxy: first("no_proxy", "NO_PROXY") ?? "",
+    caFile: first("CODEX_CA_CERTIFICATE", "SSL_CERT_FILE") ?? null,
   };
 }
 
 /** The token goes to https, or to this very machine; anywhere else it would travel in the clear. */
 function readTokenUrl(text: string | undefined): URL {
   if (text === undefined) return new URL(TOKEN_URL);
-  const source = "CODEX_REFRESH_TOKEN_URL_OVERRIDE";
-  if (!URL.canParse(text)) throw new UsageError(`${source}: this is no URL`);
-  const url = new URL(text);
-  const isLocal = url.protocol === "http:" && isLoopbackHost(url.hostname);
-  if (url.protocol !== "https:" && !isLocal) {
-    throw new UsageError(`${source}: must be https, or http on loopback (127.0.0.1, [::1], localhost)`);
-  }
-  if (url.username !== "" || url.password !== "") {
-    throw new UsageError(`${source}: must not hold a user name or a password`);
-  }
-  return url;
+  const url = URL.canParse(text) ? new URL(text) : null;
+  const isLocal = url?.protocol === "http:" && isLoopbackHost(url.hostname);
+  if (url !== null && (url.protocol === "https:" || isLocal) && `${url.username}${url.password}` === "") return url;
+  throw new UsageError(
+    "CODEX_REFRESH_TOKEN_URL_OVERRIDE: must be an https URL, or http on loopback (127.0.0.1, [::1], localhost), without user name and password",
+  );
 }
 
 function takeOnce(flag: string): (value: string) => string {
@@ -220,10 +177,6 @@ function takeOnce(flag: string): (value: string) => string {
     isTaken = true;
     return value;
   };
-}
-
-function firstSet(environment: Environment, ...names: string[]): string | undefined {
-  return names.map((name) => nonBlank(environment[name])).find((value) => value !== undefined);
 }
 
 function nonBlank(value: string | undefined): string | undefined {

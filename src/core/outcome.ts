@@ -71,109 +71,96 @@ export function reportOutcome(outcome: CycleOutcome, location: string): Report {
   switch (outcome.kind) {
     case "absent":
       return idle(
-        "skip:no_auth_json",
-        `skip: ${location} absent or empty (no chatgpt-subscription auth in this workspace)`,
         "no_auth_json",
+        `skip: ${location} absent or empty (no chatgpt-subscription auth in this workspace)`,
+        {
+          word: "skip:no_auth_json",
+        },
       );
     case "inert":
       return outcome.reason.kind === "auth_mode"
-        ? idle("skip", `no-op: auth_mode=${outcome.reason.authMode}`, "other_auth_mode")
-        : idle("skip", "no-op: no_refresh_token", "no_refresh_token");
+        ? idle("other_auth_mode", `no-op: auth_mode=${outcome.reason.authMode}`)
+        : idle("no_refresh_token", "no-op: no_refresh_token");
     case "other-store":
       return idle(
-        "skip",
-        `no-op: cli_auth_credentials_store=${outcome.setting} in config.toml: Codex may hold a newer login than ${location}; set it to "file" to have this file refreshed`,
         "other_credentials_store",
+        `no-op: cli_auth_credentials_store=${outcome.setting} in config.toml: Codex may hold a newer login than ${location}; set it to "file" to have this file refreshed`,
       );
-    case "fresh":
-      return report(
-        1,
-        "ok",
-        "skip",
-        `no-op: fresh exp_in=${orUnknown(outcome.expiresInSec)}s age=${orUnknown(outcome.ageSec)}s`,
-        "fresh",
-      );
-    case "refreshed":
-      return report(
-        0,
-        "ok",
-        "refreshed",
-        `refresh: ok (http=${outcome.httpStatus}) rotated=${outcome.rotated.join(",")}${outcome.isRecovery ? " (saved an answer that an earlier run had received)" : ""}`,
-        outcome.isRecovery ? "recovered" : "refreshed",
-      );
+    case "fresh": {
+      const [exp, age] = [outcome.expiresInSec, outcome.ageSec].map((value) => value ?? "unknown");
+      return idle("fresh", `no-op: fresh exp_in=${exp}s age=${age}s`, { state: "ok" });
+    }
+    case "refreshed": {
+      const saved = outcome.isRecovery ? " (saved an answer that an earlier run had received)" : "";
+      const line = `refresh: ok (http=${outcome.httpStatus}) rotated=${outcome.rotated.join(",")}${saved}`;
+      const reason = outcome.isRecovery ? "recovered" : "refreshed";
+      return { exitCode: 0, state: "ok", word: "refreshed", line, reason, action: null };
+    }
     case "adopted":
-      return reportAdopted(outcome.from);
+      return idle(...ADOPTED[outcome.from]);
     case "unreadable":
       return later(
-        "skip:unreadable",
-        `transient: ${location} ${outcome.problem}; nothing was sent or written; mend it or log in again`,
         "unreadable_auth_json",
-        `mend ${location}: it ${outcome.problem}`,
+        `transient: ${location} ${outcome.problem}; nothing was sent or written; mend it or log in again`,
+        { word: "skip:unreadable", action: `mend ${location}: it ${outcome.problem}` },
       );
     case "blocked": {
       const problem = describeFault(outcome.fault);
       return later(
-        "fail:blocked",
-        `transient: ${problem}; nothing was sent, the login is unspent`,
         `blocked_${outcome.fault.kind.replaceAll("-", "_")}`,
-        problem,
+        `transient: ${problem}; nothing was sent, the login is unspent`,
+        { word: "fail:blocked", action: problem },
       );
     }
     case "busy":
-      return later("skip:busy", `transient: ${outcome.holder} is at work on this login; try again later`, "busy", null);
+      return later("busy", `transient: ${outcome.holder} is at work on this login; try again later`, {
+        word: "skip:busy",
+      });
     case "stopped":
-      return later("skip:stopped", "transient: stopped before anything was sent", "stopped", null);
+      return later("stopped", "transient: stopped before anything was sent", { word: "skip:stopped" });
     case "transient":
       return reportTransient(outcome);
-    case "exhausted": {
-      const until = new Date(outcome.untilMs).toISOString();
+    case "exhausted":
       return later(
-        "fail:unanswered",
-        `transient: this refresh token was sent 3 times within a day and no answer came; waiting until ${until} or for a new login`,
         "dispatches_exhausted",
-        "check the network between here and the token endpoint; if Codex fails too, log in again",
+        `transient: this refresh token was sent 3 times within a day and no answer came; waiting until ${new Date(outcome.untilMs).toISOString()} or for a new login`,
+        {
+          word: "fail:unanswered",
+          action: "check the network between here and the token endpoint; if Codex fails too, log in again",
+        },
       );
-    }
     case "login-required":
       return reportLoginRequired(outcome.rejection, outcome.isLatched);
     case "unsaved":
-      return report(
-        4,
-        "unsaved",
-        "fail:apply_response",
-        `UNSAVED: the tokens were rotated but not saved: ${outcome.problem}; the answer is kept beside ${location}, and the next run saves it first`,
-        "unsaved",
-        `mend this, then run codex-auth-watchdog --once: ${outcome.problem}`,
-      );
+      return {
+        exitCode: 4,
+        state: "unsaved",
+        word: "fail:apply_response",
+        line: `UNSAVED: the tokens were rotated but not saved: ${outcome.problem}; the answer is kept beside ${location}, and the next run saves it first`,
+        reason: "unsaved",
+        action: `mend this, then run codex-auth-watchdog --once: ${outcome.problem}`,
+      };
   }
 }
 
-function reportAdopted(from: "sibling" | "newer-login" | "logout"): Report {
-  switch (from) {
-    case "sibling":
-      return report(1, "ok", "skip", "no-op: adopted the tokens that another process just refreshed", "adopted");
-    case "newer-login":
-      return report(
-        1,
-        "ok",
-        "skip",
-        "no-op: somebody logged in meanwhile; the new login stands, our answer was dropped",
-        "newer_login",
-      );
-    case "logout":
-      return report(1, "idle", "skip", "no-op: somebody logged out meanwhile; our answer was dropped", "logged_out");
-  }
-}
+const ADOPTED: Readonly<Record<Extract<CycleOutcome, { kind: "adopted" }>["from"], Parameters<typeof idle>>> = {
+  sibling: ["adopted", "no-op: adopted the tokens that another process just refreshed", { state: "ok" }],
+  "newer-login": [
+    "newer_login",
+    "no-op: somebody logged in meanwhile; the new login stands, our answer was dropped",
+    { state: "ok" },
+  ],
+  logout: ["logged_out", "no-op: somebody logged out meanwhile; our answer was dropped", {}],
+};
 
 function reportTransient(outcome: Extract<CycleOutcome, { kind: "transient" }>): Report {
-  const status = outcome.httpStatus === null ? "000" : String(outcome.httpStatus);
+  const status = outcome.httpStatus ?? "000";
   const fate = outcome.wasSent ? "it is not known whether the token was spent" : "the token is unspent";
   const action = ACTIONS[outcome.cause] ?? null;
   return later(
-    `fail:transient_${status}`,
-    `refresh: transient failure (http=${status}, ${outcome.cause}): ${fate}; ${action ?? "will retry later"}`,
     outcome.cause.replace(/[^A-Za-z0-9]+/g, "_").toLowerCase(),
-    action,
+    `refresh: transient failure (http=${status}, ${outcome.cause}): ${fate}; ${action ?? "will retry later"}`,
+    { word: `fail:transient_${status}`, action },
   );
 }
 
@@ -185,40 +172,24 @@ const ACTIONS: Readonly<Record<string, string>> = {
   "proxy-setting": "the proxy setting is no http(s) URL; check HTTPS_PROXY, HTTP_PROXY and ALL_PROXY",
 };
 
-function reportLoginRequired(rejection: Rejection, isLatched: boolean): Report {
-  const { cause, httpStatus } = rejection;
+function reportLoginRequired({ cause, httpStatus }: Rejection, isLatched: boolean): Report {
   // A 401 without a known code may come from a captive portal or a proxy; only then is asking again worth it.
   const again = cause === "unnamed" ? "; if the answer came from a proxy, --once --force asks again" : "";
   const remembered = isLatched ? ", remembered; nothing was sent" : "";
-  return report(
-    3,
-    "login_required",
-    `fail:permanent_${httpStatus}`,
-    `refresh: PERMANENT FAILURE (http=${httpStatus}${remembered}): ${REJECTED_BECAUSE[cause]}. Operator must ${LOGIN_AGAIN}${again}`,
-    `login_required_${cause.replaceAll("-", "_")}`,
-    LOGIN_AGAIN,
-  );
+  return {
+    exitCode: 3,
+    state: "login_required",
+    word: `fail:permanent_${httpStatus}`,
+    line: `refresh: PERMANENT FAILURE (http=${httpStatus}${remembered}): ${REJECTED_BECAUSE[cause]}. Operator must ${LOGIN_AGAIN}${again}`,
+    reason: `login_required_${cause.replaceAll("-", "_")}`,
+    action: LOGIN_AGAIN,
+  };
 }
 
-function idle(word: string, line: string, reason: string): Report {
-  return report(1, "idle", word, line, reason);
+function idle(reason: string, line: string, more: Partial<Report> = {}): Report {
+  return { exitCode: 1, state: "idle", word: "skip", line, reason, action: null, ...more };
 }
 
-function later(word: string, line: string, reason: string, action: string | null): Report {
-  return report(2, "degraded", word, line, reason, action);
-}
-
-function report(
-  exitCode: Report["exitCode"],
-  state: HealthState,
-  word: string,
-  line: string,
-  reason: string,
-  action: string | null = null,
-): Report {
-  return { exitCode, state, word, line, reason, action };
-}
-
-function orUnknown(value: number | null): string {
-  return value === null ? "unknown" : String(value);
+function later(reason: string, line: string, more: Pick<Report, "word"> & Partial<Report>): Report {
+  return { exitCode: 2, state: "degraded", line, reason, action: null, ...more };
 }

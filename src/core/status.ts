@@ -1,5 +1,5 @@
-import type { Credential } from "./credential.js";
 import type { HealthState, Report } from "./outcome.js";
+import type { Reading } from "./reading.js";
 
 /**
  * The content of `auth_refresh_status.json`. The first four keys are the shell script's, unchanged; the
@@ -28,30 +28,6 @@ export interface Status {
   readonly operator_action: string | null;
 }
 
-/** What the credential looked like at the end of the cycle; all that the status tells about it. */
-export interface CredentialView {
-  readonly lastRefreshText: string;
-  readonly lastRefreshMs: number | null;
-  readonly expiresAtMs: number | null;
-  readonly dueAtMs: number | null;
-}
-
-export const NO_CREDENTIAL: CredentialView = {
-  lastRefreshText: "",
-  lastRefreshMs: null,
-  expiresAtMs: null,
-  dueAtMs: null,
-};
-
-export function viewCredential(credential: Credential, dueAtMs: number): CredentialView {
-  return {
-    lastRefreshText: credential.lastRefreshText,
-    lastRefreshMs: credential.lastRefreshMs,
-    expiresAtMs: credential.accessClaims.expiresAtMs,
-    dueAtMs,
-  };
-}
-
 /** Age of a `last_refresh` in whole seconds, null when unknown. Negative when it lies ahead of the clock. */
 export function ageSec(lastRefreshMs: number | null, nowMs: number): number | null {
   return lastRefreshMs === null ? null : Math.trunc((nowMs - lastRefreshMs) / 1000);
@@ -59,31 +35,37 @@ export function ageSec(lastRefreshMs: number | null, nowMs: number): number | nu
 
 export function buildStatus(input: {
   readonly report: Report;
-  readonly view: CredentialView;
-  readonly failureCount: number;
+  /** The store at the end of the cycle. */
+  readonly reading: Reading;
+  readonly dueAtMs: number | null;
   readonly nextCheckAtMs: number | null;
+  readonly failureCount: number;
   readonly nowMs: number;
   readonly version: string;
 }): Status {
-  const { report, view, nowMs } = input;
+  const { report, reading, nowMs } = input;
+  const credential = reading.kind === "login" ? reading.credential : null;
+  const { lastRefreshText, lastRefreshMs } = credential ?? (reading.kind === "inert" ? reading : NEVER);
   return {
-    last_refresh: view.lastRefreshText,
-    last_refresh_age_seconds: ageSec(view.lastRefreshMs, nowMs) ?? -1,
+    last_refresh: lastRefreshText,
+    last_refresh_age_seconds: ageSec(lastRefreshMs, nowMs) ?? -1,
     watchdog_last_outcome: report.word,
     watchdog_last_run_iso: new Date(nowMs).toISOString(),
     schema_version: 1,
     watchdog_version: input.version,
     state: report.state,
     reason: report.reason,
-    access_token_expires_at: toIso(view.expiresAtMs),
-    refresh_due_at: toIso(view.dueAtMs),
+    access_token_expires_at: toIso(credential?.accessClaims.expiresAtMs ?? null),
+    refresh_due_at: toIso(input.dueAtMs),
     next_check_at: toIso(input.nextCheckAtMs),
     consecutive_failures: input.failureCount,
     operator_action: report.action,
   };
 }
 
+const NEVER = { lastRefreshText: "", lastRefreshMs: null };
+
+/** RFC 3339, or null for what has no date that can be written. */
 function toIso(ms: number | null): string | null {
-  if (ms === null || !Number.isFinite(ms) || Math.abs(ms) > 8.64e15) return null;
-  return new Date(ms).toISOString();
+  return ms === null || !(Math.abs(ms) <= 8.64e15) ? null : new Date(ms).toISOString();
 }
