@@ -1,6 +1,6 @@
+import type { Reading } from "./core/credential.js";
 import { decide, type RefreshPolicy } from "./core/decide.js";
-import type { CycleOutcome } from "./core/outcome.js";
-import { outcomeWithoutLogin, type Reading } from "./core/reading.js";
+import { type CycleOutcome, outcomeWithoutLogin } from "./core/outcome.js";
 import { ageSec } from "./core/status.js";
 import type { LookPorts, RefreshPorts } from "./ports.js";
 import { readSettled } from "./reading.js";
@@ -11,6 +11,8 @@ export interface CycleSettings {
   readonly isForced: boolean;
   /** How long to wait for another process that is at work on this login, milliseconds. */
   readonly lockWaitMs: number;
+  /** Aborted when the process was told to end: nothing is sent after that. */
+  readonly stop: AbortSignal;
 }
 
 export interface CycleResult {
@@ -24,25 +26,19 @@ export interface CycleResult {
  *
  * The look takes no lock and loads nothing; `openRefreshPorts` and the code of the refresh itself are asked
  * for only when they are needed, because most runs find a fresh login.
- *
- * @param stop aborted when the process was told to end: nothing is sent after that
  */
 export async function runCycle(
   ports: LookPorts,
   openRefreshPorts: () => Promise<RefreshPorts>,
   settings: CycleSettings,
-  stop: AbortSignal,
 ): Promise<CycleResult> {
   const reading = await readSettled(ports);
   const seen = look(ports, reading, settings);
   if (seen !== null) return { outcome: seen, reading };
 
   const [{ refresh }, refreshPorts] = await Promise.all([import("./refresh.js"), openRefreshPorts()]);
-  const outcome = await refresh(refreshPorts, {
-    settings,
-    stop,
-    seenToken: reading.kind === "login" ? reading.credential.refreshToken : null,
-  });
+  const seenToken = reading.kind === "login" ? reading.credential.refreshToken : null;
+  const outcome = await refresh(refreshPorts, { ...settings, seenToken });
   return { outcome, reading: ports.store.read() };
 }
 

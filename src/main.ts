@@ -49,9 +49,9 @@ async function run(settings: Settings): Promise<void> {
   const sink = fileStatusSink(settings.codexHome);
   let isForced = settings.isForced; // For the first cycle only: a loop that always forced would spend a token each time.
   const cycle = async (): Promise<Told> => {
-    const cycleSettings = { policy: settings, isForced, lockWaitMs: LOCK_WAIT_MS };
+    const cycleSettings = { policy: settings, isForced, lockWaitMs: LOCK_WAIT_MS, stop: signals.stop };
     isForced = false;
-    const result = await runCycle(ports, () => openRefreshPorts(ports, settings), cycleSettings, signals.stop);
+    const result = await runCycle(ports, () => openRefreshPorts(ports, settings), cycleSettings);
     return await tell(ports, sink, result, settings);
   };
   if (settings.isOnce) {
@@ -72,7 +72,7 @@ async function run(settings: Settings): Promise<void> {
 
 /** Loads what only a refresh needs: the lock library and the HTTP client. */
 async function openRefreshPorts(ports: LookPorts, settings: Settings): Promise<RefreshPorts> {
-  const [{ fileLock }, { HttpTokenEndpoint }] = await Promise.all([
+  const [{ fileLock }, { httpTokenEndpoint }] = await Promise.all([
     import("./adapters/file-lock.js"),
     import("./adapters/http-token-endpoint.js"),
   ]);
@@ -81,7 +81,7 @@ async function openRefreshPorts(ports: LookPorts, settings: Settings): Promise<R
     lock: fileLock(ports.store.location, ports.clock, () =>
       ports.log.line("refresh: the lock was taken over by another process; the ticket still guards the token"),
     ),
-    endpoint: new HttpTokenEndpoint(settings.endpoint),
+    endpoint: httpTokenEndpoint(settings.endpoint),
   };
 }
 

@@ -1,6 +1,6 @@
+import type { Reading } from "./core/credential.js";
 import type { Fault } from "./core/fault.js";
 import type { Rejection } from "./core/grant.js";
-import type { Reading } from "./core/reading.js";
 import type { CommitPlan } from "./core/reconcile.js";
 import type { Secret } from "./core/secret.js";
 import type { Status } from "./core/status.js";
@@ -16,6 +16,9 @@ export interface Clock {
    */
   sleep(durationMs: number, wake?: AbortSignal): Promise<void>;
 }
+
+/** The machine refused. */
+export type Failed = { readonly kind: "failed"; readonly fault: Fault };
 
 /** Where the credential lives: `auth.json` today. */
 export interface CredentialStore {
@@ -35,9 +38,7 @@ export interface CredentialStore {
    *
    * @returns the plan as carried out; `failed` means that the store still holds what it held before
    */
-  update(
-    decide: (reading: Reading) => CommitPlan,
-  ): Promise<CommitPlan | { readonly kind: "failed"; readonly fault: Fault }>;
+  update(decide: (reading: Reading) => CommitPlan): Promise<CommitPlan | Failed>;
 }
 
 /** Makes waiting orderly. Safety rests on the tickets, not on this: a lock can have two holders. */
@@ -49,7 +50,7 @@ export type LockAttempt =
   | { readonly kind: "held"; readonly lock: HeldLock }
   /** `holder` is for people: process, host, since when. */
   | { readonly kind: "taken"; readonly holder: string }
-  | { readonly kind: "failed"; readonly fault: Fault };
+  | Failed;
 
 export interface HeldLock {
   /** Whether somebody took the lock over while we held it. */
@@ -68,14 +69,12 @@ export interface TicketBook {
   latch(ticket: TicketName, rejection: Rejection): Promise<Fault | null>;
 }
 
-export type TicketListing =
-  | { readonly kind: "tickets"; readonly tickets: readonly Ticket[] }
-  | { readonly kind: "failed"; readonly fault: Fault };
+export type TicketListing = { readonly kind: "tickets"; readonly tickets: readonly Ticket[] } | Failed;
 
 export type TicketCreation =
   | { readonly kind: "created"; readonly ticket: OpenTicket }
   | { readonly kind: "exists" }
-  | { readonly kind: "failed"; readonly fault: Fault };
+  | Failed;
 
 /** A ticket of ours, open for writing. */
 export interface OpenTicket {

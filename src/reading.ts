@@ -1,4 +1,4 @@
-import type { Reading } from "./core/reading.js";
+import type { Reading } from "./core/credential.js";
 import type { Clock, CredentialStore } from "./ports.js";
 
 /** For how long torn or empty text is read again, milliseconds: Codex up to 0.165 writes in place. */

@@ -1,10 +1,9 @@
-import { type Credential, newestStampMs, type TokenName } from "./core/credential.js";
+import { type Credential, newestStampMs, type Reading, type TokenName } from "./core/credential.js";
 import { decide } from "./core/decide.js";
 import { describeFault } from "./core/fault.js";
 import { fingerprint } from "./core/fingerprint.js";
 import { type FinalResult, type Granted, judgeAnswer, parseRetryAfterMs, type Rejection } from "./core/grant.js";
-import type { CycleOutcome } from "./core/outcome.js";
-import { describeUnclear, outcomeWithoutLogin, type Reading } from "./core/reading.js";
+import { type CycleOutcome, outcomeWithoutLogin } from "./core/outcome.js";
 import { isSameAccount, planCommit } from "./core/reconcile.js";
 import type { Secret } from "./core/secret.js";
 import {
@@ -20,9 +19,7 @@ import type { CycleSettings } from "./cycle.js";
 import type { EndpointReply, HeldLock, OpenTicket, RefreshPorts } from "./ports.js";
 import { readSettled, SETTLE_MS, SETTLE_STEP_MS } from "./reading.js";
 
-export interface RefreshRequest {
-  readonly settings: CycleSettings;
-  readonly stop: AbortSignal;
+export interface RefreshRequest extends CycleSettings {
   /** The refresh token that the look saw: another one under the lock means that a sibling was faster. */
   readonly seenToken: Secret | null;
 }
@@ -59,7 +56,7 @@ export async function refresh(ports: RefreshPorts, request: RefreshRequest): Pro
 /** Waits for the lock, and leaves early when a sibling has done the work meanwhile. */
 async function enterLock(ports: RefreshPorts, request: RefreshRequest): Promise<HeldLock | CycleOutcome> {
   const { clock, lock } = ports;
-  const deadlineMs = clock.nowMs() + request.settings.lockWaitMs;
+  const deadlineMs = clock.nowMs() + request.lockWaitMs;
   for (;;) {
     const attempt = await lock.tryAcquire();
     if (attempt.kind === "held") return attempt.lock;
@@ -75,12 +72,12 @@ function isRotatedBySibling(ports: RefreshPorts, request: RefreshRequest): boole
   const reading = ports.store.read();
   if (reading.kind !== "login" || request.seenToken === null) return false;
   if (reading.credential.refreshToken.equals(request.seenToken)) return false;
-  return decide(reading.credential, ports.clock.nowMs(), request.settings.policy).kind === "fresh";
+  return decide(reading.credential, ports.clock.nowMs(), request.policy).kind === "fresh";
 }
 
 async function refreshUnderLock(ports: RefreshPorts, request: RefreshRequest, lock: HeldLock): Promise<CycleOutcome> {
   const { clock, store } = ports;
-  const deadlineMs = clock.nowMs() + request.settings.lockWaitMs;
+  const deadlineMs = clock.nowMs() + request.lockWaitMs;
   for (;;) {
     const listing = ports.tickets.list();
     if (listing.kind === "failed") return { kind: "blocked", fault: listing.fault };
@@ -91,8 +88,8 @@ async function refreshUnderLock(ports: RefreshPorts, request: RefreshRequest, lo
     if (reading.kind !== "login") return outcomeWithoutLogin(reading);
     const { credential } = reading;
     const isSeen = request.seenToken?.equals(credential.refreshToken) ?? false;
-    const isForced = request.settings.isForced && isSeen;
-    if (decide(credential, clock.nowMs(), request.settings.policy).kind === "fresh" && !isForced) {
+    const isForced = request.isForced && isSeen;
+    if (decide(credential, clock.nowMs(), request.policy).kind === "fresh" && !isForced) {
       return { kind: "adopted", from: "sibling" };
     }
 
@@ -115,7 +112,8 @@ async function refreshUnderLock(ports: RefreshPorts, request: RefreshRequest, lo
         if (creation.kind === "failed") return { kind: "blocked", fault: creation.fault };
         if (creation.kind === "created") {
           const name = { fingerprint: presented.fingerprint, attempt: plan.attempt };
-          return await spend({ ports, request, lock, credential, presented, name, ticket: creation.ticket });
+          const { ticket } = creation;
+          return await spend(ports, { request, lock, credential, presented, name, ticket, isRecovery: false });
         }
         break; // Another process has just created it: see what it makes of it.
       }
@@ -141,19 +139,25 @@ async function recover(ports: RefreshPorts, tickets: readonly Ticket[]): Promise
   return null;
 }
 
-interface Attempt {
-  readonly ports: RefreshPorts;
+/** What was presented, under which ticket. */
+interface Spent {
+  readonly presented: Presented;
+  readonly name: TicketName;
+  /** Whether the answer was received by an earlier run. */
+  readonly isRecovery: boolean;
+}
+
+/** A ticket of ours, and what it takes to use it. */
+interface Attempt extends Spent {
   readonly request: RefreshRequest;
   readonly lock: HeldLock;
   readonly credential: Credential;
-  readonly presented: Presented;
-  readonly name: TicketName;
   readonly ticket: OpenTicket;
 }
 
 /** Presents the token under a ticket of ours, and sees the answer home. */
-async function spend(attempt: Attempt): Promise<CycleOutcome> {
-  const { ports, presented, name, ticket } = attempt;
+async function spend(ports: RefreshPorts, attempt: Attempt): Promise<CycleOutcome> {
+  const { presented, name, ticket } = attempt;
   const giveBack = async (outcome: CycleOutcome): Promise<CycleOutcome> => {
     if (ticket.isInPlace()) await ports.tickets.remove([name]);
     return outcome;
@@ -168,7 +172,7 @@ async function spend(attempt: Attempt): Promise<CycleOutcome> {
     if (reading.kind !== "login") return await giveBack(outcomeWithoutLogin(reading));
     if (!isStillPresented(reading, presented)) return await giveBack({ kind: "adopted", from: "sibling" });
 
-    const { reply, heldBackBy } = await dispatch(attempt);
+    const { reply, heldBackBy } = await dispatch(ports, attempt);
     if (reply.kind === "unsent") return await giveBack(transient(null, reply.cause, false, null));
     if (reply.kind === "held-back") return await giveBack(heldBackBy);
     if (reply.kind === "unanswered") return await leaveOpen(null, reply.cause);
@@ -179,7 +183,7 @@ async function spend(attempt: Attempt): Promise<CycleOutcome> {
     switch (result.kind) {
       case "granted":
       case "rejected":
-        return await settle(ports, result, { presented, name, isRecovery: false });
+        return await settle(ports, result, attempt);
       case "refused":
         return await giveBack(transient(httpStatus, result.cause, false, retryAfterMs));
       case "ambiguous":
@@ -191,8 +195,10 @@ async function spend(attempt: Attempt): Promise<CycleOutcome> {
 }
 
 /** Sends the request; the ticket becomes "dispatched" when the connection stands, just before the first byte. */
-async function dispatch(attempt: Attempt): Promise<{ reply: EndpointReply; heldBackBy: CycleOutcome }> {
-  const { ports, ticket, lock, request } = attempt;
+async function dispatch(
+  ports: RefreshPorts,
+  { ticket, lock, request, credential }: Attempt,
+): Promise<{ reply: EndpointReply; heldBackBy: CycleOutcome }> {
   const startedMs = ports.clock.nowMs();
   let heldBackBy: CycleOutcome = { kind: "busy", holder: "another process" };
   const journal = async (event: TicketEvent): Promise<void> => {
@@ -202,7 +208,7 @@ async function dispatch(attempt: Attempt): Promise<{ reply: EndpointReply; heldB
   };
   ports.log.line(`refresh: starting (endpoint=${ports.endpoint.shownUrl})`);
   const reply = await ports.endpoint.present({
-    refreshToken: attempt.credential.refreshToken,
+    refreshToken: credential.refreshToken,
     beforeFirstByte: async () => {
       if (request.stop.aborted) heldBackBy = { kind: "stopped" };
       const isLate = Math.abs(ports.clock.nowMs() - startedMs) > MAX_PREPARED_MS;
@@ -215,14 +221,6 @@ async function dispatch(attempt: Attempt): Promise<{ reply: EndpointReply; heldB
     onBody: (chunk) => journal({ event: "body", base64: Buffer.from(chunk).toString("base64") }),
   });
   return { reply, heldBackBy };
-}
-
-/** What was presented, under which ticket. */
-interface Spent {
-  readonly presented: Presented;
-  readonly name: TicketName;
-  /** Whether the answer was received by an earlier run. */
-  readonly isRecovery: boolean;
 }
 
 /** Saves a grant or latches a rejection. */
@@ -239,7 +237,7 @@ async function adoptOrLatch(ports: RefreshPorts, rejection: Rejection, spent: Sp
   const untilMs = clock.nowMs() + (rejection.cause === "reused" && !spent.isRecovery ? SIBLING_SAVE_MS : 0);
   for (;;) {
     const reading = await readSettled(ports);
-    if (!isStillPresented(reading, spent.presented) && describeUnclear(reading) === null) {
+    if (!isStillPresented(reading, spent.presented) && !("problem" in reading)) {
       await removeTickets(ports, spent.presented.fingerprint);
       if (reading.kind !== "login") return outcomeWithoutLogin(reading);
       const isSibling = isSameAccount(reading.credential.accountIds, spent.presented.accountIds);

@@ -1,9 +1,8 @@
 import { isUtf8 } from "node:buffer";
 import { accessSync, closeSync, constants, fstatSync, openSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
-import { readCredential } from "../core/credential.js";
-import type { FaultKind } from "../core/fault.js";
-import type { Reading } from "../core/reading.js";
+import { type Reading, readCredential } from "../core/credential.js";
+import { describeUnreadable, type Fault } from "../core/fault.js";
 import type { CredentialStore } from "../ports.js";
 import { errnoOf, toFault } from "./errno.js";
 import { findPlace } from "./place.js";
@@ -53,23 +52,19 @@ export function fileCredentialStore(codexHome: string): CredentialStore {
 }
 
 function readFile(path: string): Reading {
-  const refused = (kind: FaultKind, code: string): Reading => ({
-    kind: "unreadable",
-    fault: { kind, step: "read", path, code },
-  });
+  const unreadable = (fault: Fault): Reading => ({ kind: "unreadable", problem: describeUnreadable(fault) });
   let descriptor: number | null = null;
   try {
     // O_NONBLOCK: a FIFO in the file's place must not hold us up.
     descriptor = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
     const stats = fstatSync(descriptor);
-    if (!stats.isFile()) return refused("wrong-file-type", stats.isDirectory() ? "EISDIR" : "not a file");
-    if (stats.size > MAX_BYTES) return refused("too-large", "EFBIG");
+    const code = stats.isDirectory() ? "EISDIR" : "not a file";
+    if (!stats.isFile()) return unreadable({ kind: "wrong-file-type", step: "read", path, code });
+    if (stats.size > MAX_BYTES) return unreadable({ kind: "too-large", step: "read", path, code: "EFBIG" });
     const bytes = readFileSync(descriptor);
     return isUtf8(bytes) ? readCredential(bytes.toString("utf8")) : { kind: "torn", problem: "is not UTF-8 text" };
   } catch (error) {
-    return errnoOf(error) === "ENOENT"
-      ? { kind: "absent" }
-      : { kind: "unreadable", fault: toFault(error, "read", path) };
+    return errnoOf(error) === "ENOENT" ? { kind: "absent" } : unreadable(toFault(error, "read", path));
   } finally {
     if (descriptor !== null) closeSync(descriptor);
   }

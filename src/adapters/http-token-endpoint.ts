@@ -21,6 +21,8 @@ export interface EndpointSettings {
 
 const CONNECT_TIMEOUT_MS = 10_000;
 
+const HEADERS = { "content-type": "application/json", accept: "*/*" };
+
 /** No real answer comes near this, bytes. */
 const MAX_BODY_BYTES = 1024 * 1024;
 
@@ -32,95 +34,66 @@ const MAX_BODY_BYTES = 1024 * 1024;
  *
  * @see CODEX.md "The refresh request" (Codex 0.130 to 0.169)
  */
-export class HttpTokenEndpoint implements TokenEndpoint {
-  readonly shownUrl: string;
-  readonly #settings: EndpointSettings;
-
-  constructor(settings: EndpointSettings) {
-    this.#settings = settings;
-    this.shownUrl = `${settings.url.origin}${settings.url.pathname}`;
-  }
-
-  async present(tokenRequest: TokenRequest): Promise<EndpointReply> {
-    const opened = openDispatcher(this.#settings);
-    if ("kind" in opened) return opened;
-    const progress: Progress = { hasStarted: false, wasHeldBack: false };
-    const abort = new AbortController();
-    const deadline = setTimeout(() => abort.abort(new DeadlinePassed()), REQUEST_DEADLINE_MS);
-    try {
-      return await this.#exchange(tokenRequest, opened, progress, abort.signal);
-    } catch (error) {
-      if (progress.wasHeldBack) return { kind: "held-back" };
-      return { kind: progress.hasStarted ? "unanswered" : "unsent", cause: codeOf(error) };
-    } finally {
-      clearTimeout(deadline);
-      await opened.destroy();
-    }
-  }
-
-  async #exchange(
-    tokenRequest: TokenRequest,
-    dispatcher: Dispatcher,
-    progress: Progress,
-    signal: AbortSignal,
-  ): Promise<EndpointReply> {
-    const { url, clientId, userAgent } = this.#settings;
-    const refreshToken = tokenRequest.refreshToken.reveal();
-    const payload = Buffer.from(
-      JSON.stringify({ client_id: clientId, grant_type: "refresh_token", refresh_token: refreshToken }),
-    );
-    const response = await request(url, {
-      method: "POST",
-      dispatcher,
-      signal,
-      headersTimeout: REQUEST_DEADLINE_MS,
-      bodyTimeout: REQUEST_DEADLINE_MS,
-      headers: {
-        "content-type": "application/json",
-        "content-length": String(payload.length),
-        accept: "*/*",
-        "user-agent": userAgent,
-      },
-      body: Readable.from(gate(payload, tokenRequest, progress), { objectMode: false }),
-    });
-    const httpStatus = response.statusCode;
-    const retryAfter = [response.headers["retry-after"]].flat()[0] ?? null;
-    await tokenRequest.onHead(httpStatus);
-
-    let bytes = Buffer.alloc(0);
-    let isComplete = true;
-    try {
-      for await (const chunk of response.body as AsyncIterable<Buffer>) {
-        bytes = Buffer.concat([bytes, chunk]);
-        await tokenRequest.onBody(chunk);
-        isComplete = bytes.length <= MAX_BODY_BYTES;
-        if (!isComplete) break;
+export function httpTokenEndpoint(settings: EndpointSettings): TokenEndpoint {
+  return {
+    shownUrl: `${settings.url.origin}${settings.url.pathname}`,
+    present: async (tokenRequest) => {
+      const opened = openDispatcher(settings);
+      if ("kind" in opened) return opened;
+      const progress: Progress = { at: "connecting" };
+      try {
+        return await exchange(settings, tokenRequest, opened, progress);
+      } catch (error) {
+        if (progress.at === "held-back") return { kind: "held-back" };
+        return { kind: progress.at === "sending" ? "unanswered" : "unsent", cause: codeOf(error) };
+      } finally {
+        await opened.destroy();
       }
-    } catch {
-      isComplete = false; // What has arrived may be the whole JSON all the same.
+    },
+  };
+}
+
+async function exchange(
+  { url, clientId, userAgent }: EndpointSettings,
+  tokenRequest: TokenRequest,
+  dispatcher: Dispatcher,
+  progress: Progress,
+): Promise<EndpointReply> {
+  const refresh_token = tokenRequest.refreshToken.reveal();
+  const payload = Buffer.from(JSON.stringify({ client_id: clientId, grant_type: "refresh_token", refresh_token }));
+  const response = await request(url, {
+    method: "POST",
+    dispatcher,
+    signal: AbortSignal.timeout(REQUEST_DEADLINE_MS),
+    headers: { ...HEADERS, "content-length": String(payload.length), "user-agent": userAgent },
+    body: Readable.from(gate(payload, tokenRequest, progress), { objectMode: false }),
+  });
+  const httpStatus = response.statusCode;
+  const retryAfter = [response.headers["retry-after"]].flat()[0] ?? null;
+  await tokenRequest.onHead(httpStatus);
+
+  let bytes = Buffer.alloc(0);
+  let isComplete = true;
+  try {
+    for await (const chunk of response.body as AsyncIterable<Buffer>) {
+      bytes = Buffer.concat([bytes, chunk]);
+      await tokenRequest.onBody(chunk);
+      isComplete = bytes.length <= MAX_BODY_BYTES;
+      if (!isComplete) break;
     }
-    return { kind: "answered", httpStatus, retryAfter, body: bytes.toString("utf8"), isComplete };
+  } catch {
+    isComplete = false; // What has arrived may be the whole JSON all the same.
   }
+  return { kind: "answered", httpStatus, retryAfter, body: bytes.toString("utf8"), isComplete };
 }
 
 /** How far a request got: what decides whether its token may be spent. */
-interface Progress {
-  hasStarted: boolean;
-  wasHeldBack: boolean;
-}
-
-class DeadlinePassed extends Error {
-  readonly code = "deadline";
-}
-class HeldBack extends Error {}
+type Progress = { at: "connecting" | "held-back" | "sending" };
 
 /** The request's body, which opens only when the caller says so. */
 async function* gate(payload: Buffer, tokenRequest: TokenRequest, progress: Progress): AsyncGenerator<Buffer> {
-  if (!(await tokenRequest.beforeFirstByte())) {
-    progress.wasHeldBack = true;
-    throw new HeldBack();
-  }
-  progress.hasStarted = true;
+  progress.at = (await tokenRequest.beforeFirstByte()) ? "sending" : "held-back";
+  if (progress.at === "held-back") throw new Error();
   yield payload;
 }
 
@@ -133,19 +106,20 @@ function openDispatcher(settings: EndpointSettings): Dispatcher | Unsent {
   } catch {
     return { kind: "unsent", cause: "ca-file" };
   }
-  const tls = ca === undefined ? {} : { ca };
-  const options: Agent.Options = { connect: { timeout: CONNECT_TIMEOUT_MS, ...tls }, pipelining: 0 };
+  const connect = { timeout: CONNECT_TIMEOUT_MS, ...(ca === undefined ? {} : { ca }) };
+  const options = { connect, pipelining: 0 };
   // A token that goes to this very machine has no business with a proxy.
   if (isLoopbackHost(settings.url.hostname)) return new Agent(options);
   try {
+    // All three proxy settings are given, so that undici does not read the environment by itself.
+    const { httpProxy, httpsProxy, noProxy } = settings;
     return new EnvHttpProxyAgent({
       ...options,
-      requestTls: { timeout: CONNECT_TIMEOUT_MS, ...tls },
-      proxyTls: { timeout: CONNECT_TIMEOUT_MS, ...tls },
-      // All three are given, so that undici does not read the environment by itself.
-      httpProxy: settings.httpProxy,
-      httpsProxy: settings.httpsProxy,
-      noProxy: settings.noProxy,
+      requestTls: connect,
+      proxyTls: connect,
+      httpProxy,
+      httpsProxy,
+      noProxy,
     });
   } catch {
     return { kind: "unsent", cause: "proxy-setting" };
@@ -155,5 +129,6 @@ function openDispatcher(settings: EndpointSettings): Dispatcher | Unsent {
 /** A stable code of an error or of what caused it. Messages are left alone: they may quote what was sent. */
 function codeOf(error: unknown): string {
   if (!(error instanceof Error)) return "unknown";
+  if (error.name === "TimeoutError") return "deadline";
   return "code" in error && typeof error.code === "string" ? error.code : codeOf(error.cause);
 }

@@ -39,16 +39,13 @@ const DURATIONS = [
 ] as const;
 
 const AFTER_HELP = `
-Durations are seconds, or carry a unit: 90s, 30m, 6h, 7d. A flag wins over the environment.
+Durations are seconds, or carry a unit: 90s, 30m, 6h, 7d.
+A flag wins over the environment variable in [brackets].
 
 Environment:
-  CODEX_HOME                            same as --codex-home
-  CODEX_AUTH_REFRESH_INTERVAL_SECONDS   same as --interval
-  CODEX_AUTH_SAFETY_MARGIN_SECONDS      same as --safety-margin
-  CODEX_AUTH_STALE_AFTER_SECONDS        same as --stale-after
-  CODEX_REFRESH_TOKEN_URL_OVERRIDE      token endpoint: https, or http on loopback
-  CODEX_APP_SERVER_LOGIN_CLIENT_ID      OAuth client id, when it is not Codex's own
-  CODEX_CA_CERTIFICATE, SSL_CERT_FILE   PEM file with further certificate authorities
+  CODEX_REFRESH_TOKEN_URL_OVERRIDE     token endpoint: https, or http on loopback
+  CODEX_APP_SERVER_LOGIN_CLIENT_ID     OAuth client id, when it is not Codex's own
+  CODEX_CA_CERTIFICATE, SSL_CERT_FILE  PEM file with further certificate authorities
   HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY
 
 Exit codes of --once:
@@ -76,7 +73,7 @@ export function parseArguments(
     const command = buildCommand(environment, homeDirectory);
     command.configureOutput({ writeOut: (text) => output.push(text), writeErr: () => undefined });
     command.parse(argv, { from: "user" });
-    return { kind: "run", settings: readSettings(command.opts(), environment) };
+    return { kind: "run", settings: readSettings(command, environment) };
   } catch (error) {
     if (error instanceof UsageError) return { kind: "usage-error", message: error.message };
     if (!(error instanceof CommanderError)) throw error;
@@ -91,10 +88,7 @@ class UsageError extends Error {}
 
 function buildCommand(environment: Environment, homeDirectory: string): Command {
   const command = new Command("codex-auth-watchdog")
-    .description(
-      "Keeps the ChatGPT login of the Codex CLI alive: refreshes auth.json before it expires,\n" +
-        "spends each refresh token once, and never loses a rotated one.",
-    )
+    .description("Keeps the ChatGPT login of the Codex CLI alive: refreshes auth.json before it expires.")
     .version(VERSION, "-V, --version", "print the version")
     .helpOption("-h, --help", "print this help")
     .allowExcessArguments(false)
@@ -102,13 +96,13 @@ function buildCommand(environment: Environment, homeDirectory: string): Command 
     .option("--once", "run one cycle and exit with its code, instead of looping", false)
     .option("--force", "refresh though the login is fresh", false)
     .addOption(
-      new Option("--codex-home <dir>", "the directory that holds auth.json")
+      new Option("--codex-home <dir>", "directory that holds auth.json [CODEX_HOME]")
         .default(nonBlank(environment["CODEX_HOME"]) ?? join(homeDirectory, ".codex"))
         .argParser(takeOnce("--codex-home")),
     );
   for (const [flag, variable, defaultSec, minSec, help] of DURATIONS) {
     const preset = nonBlank(environment[variable]) ?? `${defaultSec}`;
-    const option = new Option(`${flag} <duration>`, help)
+    const option = new Option(`${flag} <duration>`, `${help} [${variable}]`)
       .default(readDuration(variable, preset, minSec), preset)
       .argParser((text) => readDuration(flag, text, minSec));
     command.addOption(option);
@@ -116,26 +110,11 @@ function buildCommand(environment: Environment, homeDirectory: string): Command 
   return command.addHelpText("after", AFTER_HELP);
 }
 
-interface RawOptions {
-  readonly once: boolean;
-  readonly force: boolean;
-  readonly codexHome: string;
-  readonly interval: number;
-  readonly safetyMargin: number;
-  readonly staleAfter: number;
-}
-
-function readSettings(raw: RawOptions, environment: Environment): Settings {
-  if (raw.codexHome === "") throw new UsageError("--codex-home: the directory's name is empty");
-  return {
-    codexHome: raw.codexHome,
-    isOnce: raw.once,
-    isForced: raw.force,
-    intervalSec: raw.interval,
-    safetyMarginSec: raw.safetyMargin,
-    staleAfterSec: raw.staleAfter,
-    endpoint: readEndpoint(environment),
-  };
+function readSettings(command: Command, environment: Environment): Settings {
+  const { codexHome, once, force, interval, safetyMargin, staleAfter } = command.opts();
+  if (codexHome === "") throw new UsageError("--codex-home: the directory's name is empty");
+  const durations = { intervalSec: interval, safetyMarginSec: safetyMargin, staleAfterSec: staleAfter };
+  return { codexHome, isOnce: once, isForced: force, ...durations, endpoint: readEndpoint(environment) };
 }
 
 function readDuration(source: string, text: string, minSec: number): number {

@@ -19,25 +19,26 @@ export interface Credential {
   readonly lastRefreshMs: number | null;
 }
 
-/** Why a readable file is none of our business. The words are the shell script's log words. */
-export type InertReason =
-  | { readonly kind: "auth_mode"; readonly authMode: string }
-  | { readonly kind: "no_refresh_token" };
+/** The reason for which a ChatGPT login without a refresh token is inert. */
+export const NO_REFRESH_TOKEN = "no_refresh_token";
 
-export type CredentialReading =
+/** What a look at the store found. Each `problem` is said in words that follow the store's name. */
+export type Reading =
   | { readonly kind: "login"; readonly credential: Credential }
+  /** Readable, and none of our business. `reason` is the shell script's log word. */
   | {
       readonly kind: "inert";
-      readonly reason: InertReason;
+      readonly reason: string;
       readonly lastRefreshText: string;
       readonly lastRefreshMs: number | null;
     }
+  | { readonly kind: "absent" }
   /** No bytes: Codex up to 0.165 truncates the file before it writes, so this may last only a moment. */
-  | { readonly kind: "empty" }
+  | { readonly kind: "empty"; readonly problem: string }
   /** Not JSON, or half of it: may be another program's write in progress. */
   | { readonly kind: "torn"; readonly problem: string }
-  /** JSON, but of a shape that Codex could not read either. Waiting does not mend it. */
-  | { readonly kind: "misshapen"; readonly problem: string };
+  /** Out of reach, or of a shape that Codex could not read either. Waiting does not mend it. */
+  | { readonly kind: "unreadable"; readonly problem: string };
 
 /**
  * Reads the text of `auth.json`.
@@ -46,59 +47,39 @@ export type CredentialReading =
  *
  * @see CODEX.md "The file": modes, their order when `auth_mode` is absent (public source, autumn 2026)
  */
-export function readCredential(text: string): CredentialReading {
-  if (text.trim() === "") return { kind: "empty" };
-  if (text.startsWith("\uFEFF")) {
-    return {
-      kind: "misshapen",
-      problem: "starts with a byte order mark, which Codex cannot read; save it as plain UTF-8",
-    };
-  }
+export function readCredential(text: string): Reading {
+  if (text.trim() === "") return { kind: "empty", problem: "is empty" };
+  if (text.startsWith("\uFEFF")) return unreadable("starts with a byte order mark, which Codex cannot read");
   let document: unknown;
   try {
     document = JSON.parse(text);
   } catch {
     return { kind: "torn", problem: "is not complete JSON" };
   }
-  if (!isObject(document)) return misshapen("is JSON, but not an object");
+  if (!isObject(document)) return unreadable("is JSON, but not an object");
 
   const mode = resolveAuthMode(document);
-  if (mode === null) return misshapen("has an auth_mode that is not a string");
-  const lastRefreshText = typeof document["last_refresh"] === "string" ? document["last_refresh"] : "";
-  const lastRefreshMs = parseRfc3339Ms(lastRefreshText);
-  const shownLastRefresh = lastRefreshMs === null ? "" : lastRefreshText;
-  const inert = (reason: InertReason): CredentialReading => ({
-    kind: "inert",
-    reason,
-    lastRefreshText: shownLastRefresh,
-    lastRefreshMs,
-  });
-  if (mode !== "chatgpt") return inert({ kind: "auth_mode", authMode: mode });
+  if (mode === null) return unreadable("has an auth_mode that is not a string");
+  const written = typeof document["last_refresh"] === "string" ? document["last_refresh"] : "";
+  const lastRefreshMs = parseRfc3339Ms(written);
+  const lastRefreshText = lastRefreshMs === null ? "" : written;
+  if (mode !== "chatgpt") return { kind: "inert", reason: `auth_mode=${mode}`, lastRefreshText, lastRefreshMs };
 
   const tokens = document["tokens"] ?? {};
-  if (!isObject(tokens)) return misshapen("has tokens that are not an object");
+  if (!isObject(tokens)) return unreadable("has tokens that are not an object");
   const refreshToken = tokens["refresh_token"] ?? "";
   const accessToken = tokens["access_token"] ?? "";
-  if (typeof refreshToken !== "string") return misshapen("has a refresh_token that is not a string");
-  if (typeof accessToken !== "string") return misshapen("has an access_token that is not a string");
-  if (refreshToken === "") return inert({ kind: "no_refresh_token" });
+  if (typeof refreshToken !== "string") return unreadable("has a refresh_token that is not a string");
+  if (typeof accessToken !== "string") return unreadable("has an access_token that is not a string");
+  if (refreshToken === "") return { kind: "inert", reason: NO_REFRESH_TOKEN, lastRefreshText, lastRefreshMs };
 
   const accessClaims = readClaims(accessToken);
-  const idToken = tokens["id_token"];
+  const idAccountId = readClaims(String(tokens["id_token"])).accountId;
+  const accountIds = knownAccounts([tokens["account_id"], accessClaims.accountId, idAccountId]);
+  const secret = new Secret(refreshToken);
   return {
     kind: "login",
-    credential: {
-      text,
-      refreshToken: new Secret(refreshToken),
-      accessClaims,
-      accountIds: knownAccounts([
-        tokens["account_id"],
-        accessClaims.accountId,
-        typeof idToken === "string" ? readClaims(idToken).accountId : null,
-      ]),
-      lastRefreshText: shownLastRefresh,
-      lastRefreshMs,
-    },
+    credential: { text, refreshToken: secret, accessClaims, accountIds, lastRefreshText, lastRefreshMs },
   };
 }
 
@@ -149,8 +130,8 @@ function resolveAuthMode(document: JsonObject): string | null {
   return "chatgpt";
 }
 
-function misshapen(problem: string): CredentialReading {
-  return { kind: "misshapen", problem };
+function unreadable(problem: string): Reading {
+  return { kind: "unreadable", problem };
 }
 
 function isPresent(value: unknown): boolean {

@@ -8,10 +8,11 @@ export interface RefreshPolicy {
   readonly staleAfterSec: number;
 }
 
-export type Verdict =
-  | { readonly kind: "fresh"; readonly dueAtMs: number }
-  /** `reasons` are words for the log, in the shell script's spelling. */
-  | { readonly kind: "due"; readonly dueAtMs: number; readonly reasons: readonly string[] };
+export interface Verdict {
+  readonly kind: "fresh" | "due";
+  /** Milliseconds since 1970. */
+  readonly dueAtMs: number;
+}
 
 /** A `last_refresh` further ahead than this is no clock skew; it tells nothing about the login's age. */
 const MAX_CLOCK_SKEW_MS = 300_000;
@@ -29,22 +30,12 @@ const MAX_CLOCK_SKEW_MS = 300_000;
 export function decide(credential: Credential, nowMs: number, policy: RefreshPolicy): Verdict {
   const { expiresAtMs } = credential.accessClaims;
   const lastRefreshMs = usableLastRefreshMs(credential, nowMs);
-  const marginMs = effectiveMarginMs(credential, policy);
-  const expiryDueMs = expiresAtMs === null ? null : expiresAtMs - marginMs;
-  const ageDueMs = lastRefreshMs === null ? null : lastRefreshMs + policy.staleAfterSec * 1000;
-
-  const reasons: string[] = [];
-  if (expiryDueMs !== null && expiresAtMs !== null && expiryDueMs <= nowMs) {
-    reasons.push(`exp_in=${wholeSec(expiresAtMs - nowMs)}s<=${wholeSec(marginMs)}s`);
-  }
-  if (ageDueMs !== null && lastRefreshMs !== null && ageDueMs <= nowMs) {
-    reasons.push(`last_refresh_age=${wholeSec(nowMs - lastRefreshMs)}s>=${policy.staleAfterSec}s`);
-  }
-  if (expiryDueMs === null && ageDueMs === null) {
-    return { kind: "due", dueAtMs: nowMs, reasons: ["unparseable_metadata"] };
-  }
-  const dueAtMs = Math.min(expiryDueMs ?? Infinity, ageDueMs ?? Infinity);
-  return reasons.length > 0 ? { kind: "due", dueAtMs, reasons } : { kind: "fresh", dueAtMs };
+  const dueTimesMs = [
+    expiresAtMs === null ? null : expiresAtMs - effectiveMarginMs(credential, policy),
+    lastRefreshMs === null ? null : lastRefreshMs + policy.staleAfterSec * 1000,
+  ].filter((ms) => ms !== null);
+  const dueAtMs = dueTimesMs.length === 0 ? nowMs : Math.min(...dueTimesMs);
+  return { kind: dueAtMs <= nowMs ? "due" : "fresh", dueAtMs };
 }
 
 function usableLastRefreshMs(credential: Credential, nowMs: number): number | null {
@@ -57,8 +48,4 @@ function effectiveMarginMs(credential: Credential, policy: RefreshPolicy): numbe
   const setMs = policy.safetyMarginSec * 1000;
   if (expiresAtMs === null || issuedAtMs === null || issuedAtMs >= expiresAtMs) return setMs;
   return Math.min(setMs, (expiresAtMs - issuedAtMs) / 3);
-}
-
-function wholeSec(ms: number): number {
-  return Math.trunc(ms / 1000);
 }

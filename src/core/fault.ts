@@ -36,3 +36,8 @@ const CURES: Readonly<Record<FaultKind, string>> = {
 export function describeFault(fault: Fault): string {
   return `cannot ${fault.step} ${fault.path} (${fault.code}): ${CURES[fault.kind]}`;
 }
+
+/** The same for a file that can't be read, in words that follow its name. */
+export function describeUnreadable(fault: Fault): string {
+  return `cannot be read (${fault.code}): ${CURES[fault.kind]}`;
+}

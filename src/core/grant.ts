@@ -31,31 +31,26 @@ export type FinalResult = Granted | { readonly kind: "rejected"; readonly reject
 export type GrantResult =
   | FinalResult
   /** The server says that it did not act on the request: the refresh token is unspent. */
-  | { readonly kind: "refused"; readonly cause: RefusalCause; readonly httpStatus: number }
+  | { readonly kind: "refused"; readonly cause: RefusalCause }
   /** The server may or may not have spent the refresh token: 500, 502, 504, or a 2xx that nobody can read. */
-  | { readonly kind: "ambiguous"; readonly cause: "server-error" | "bad-body"; readonly httpStatus: number };
+  | { readonly kind: "ambiguous"; readonly cause: "server-error" | "bad-body" };
 
 const TOKEN_NAMES: readonly TokenName[] = ["id_token", "access_token", "refresh_token"];
 
 /**
- * Error codes that end a login, with what they mean. The first three are Codex's own (newest source,
- * autumn 2026); the others are what further clients of the same endpoint treat as the end.
+ * Error codes that end a login, by what they mean. Those that begin with `refresh_token_` are Codex's own (newest
+ * source, autumn 2026); the others are what further clients of the same endpoint treat as the end.
  */
-const FINAL_CODES: Readonly<Record<string, RejectionCause>> = {
-  refresh_token_expired: "expired",
-  refresh_token_reused: "reused",
-  refresh_token_invalidated: "revoked",
-  app_session_terminated: "ended",
-  invalid_refresh_token: "revoked",
-  token_invalidated: "revoked",
-  account_deactivated: "ended",
-  account_suspended: "ended",
-  account_deleted: "ended",
-  access_denied: "ended",
-};
+const FINAL_CODES: readonly (readonly [RejectionCause, readonly string[]])[] = [
+  ["expired", ["refresh_token_expired"]],
+  ["reused", ["refresh_token_reused"]],
+  ["revoked", ["refresh_token_invalidated", "invalid_refresh_token", "token_invalidated"]],
+  ["ended", ["app_session_terminated", "access_denied"]],
+  ["ended", ["account_deactivated", "account_suspended", "account_deleted"]],
+];
 
 /** Codes that blame the client's own settings (RFC 6749 §5.2): the login itself is not in doubt. */
-const CONFIGURATION_CODES = new Set(["invalid_client", "unauthorized_client", "invalid_scope"]);
+const CONFIGURATION_CODES = ["invalid_client", "unauthorized_client", "invalid_scope"];
 
 /**
  * Judges an answer of the token endpoint.
@@ -67,21 +62,16 @@ const CONFIGURATION_CODES = new Set(["invalid_client", "unauthorized_client", "i
 export function judgeAnswer(httpStatus: number, body: string): GrantResult {
   if (httpStatus >= 200 && httpStatus < 300) return judgeSuccess(httpStatus, body);
 
-  const code = errorCode(body);
-  const cause = code === null ? undefined : FINAL_CODES[code];
+  const code = errorCode(body) ?? "";
+  const [cause] = FINAL_CODES.find(([, codes]) => codes.includes(code)) ?? [];
   if (cause !== undefined) return rejected(cause, httpStatus);
-  if (code !== null && CONFIGURATION_CODES.has(code)) {
-    return { kind: "refused", cause: "configuration", httpStatus };
-  }
-  if (httpStatus === 401 || (httpStatus === 400 && code === "invalid_grant")) {
-    return rejected("unnamed", httpStatus);
-  }
-  if (httpStatus === 429) return { kind: "refused", cause: "rate-limit", httpStatus };
+  if (CONFIGURATION_CODES.includes(code)) return { kind: "refused", cause: "configuration" };
+  if (httpStatus === 401 || (httpStatus === 400 && code === "invalid_grant")) return rejected("unnamed", httpStatus);
+  if (httpStatus === 429) return { kind: "refused", cause: "rate-limit" };
   // RFC 9110 §15.6.4: with a 503 the server says that it was not able to handle the request.
-  if (httpStatus === 503) return { kind: "refused", cause: "unavailable", httpStatus };
-  if (httpStatus >= 500) return { kind: "ambiguous", cause: "server-error", httpStatus };
-  if (httpStatus >= 300 && httpStatus < 400) return { kind: "refused", cause: "redirect", httpStatus };
-  return { kind: "refused", cause: "refused", httpStatus };
+  if (httpStatus === 503) return { kind: "refused", cause: "unavailable" };
+  if (httpStatus >= 500) return { kind: "ambiguous", cause: "server-error" };
+  return { kind: "refused", cause: httpStatus < 400 ? "redirect" : "refused" };
 }
 
 /** The longest wait that a server can ask of us, in milliseconds. */
@@ -106,7 +96,7 @@ function judgeSuccess(httpStatus: number, body: string): GrantResult {
     const value = answer?.[name];
     return typeof value === "string" && value !== "" ? [[name, value]] : [];
   });
-  if (granted.length === 0) return { kind: "ambiguous", cause: "bad-body", httpStatus };
+  if (granted.length === 0) return { kind: "ambiguous", cause: "bad-body" };
   return {
     kind: "granted",
     httpStatus,

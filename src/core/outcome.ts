@@ -1,12 +1,11 @@
-import type { InertReason, TokenName } from "./credential.js";
-import type { Fault } from "./fault.js";
-import { describeFault } from "./fault.js";
+import { NO_REFRESH_TOKEN, type Reading, type TokenName } from "./credential.js";
+import { describeFault, type Fault } from "./fault.js";
 import type { Rejection, RejectionCause } from "./grant.js";
 
 /** How one cycle ended. Closed: the compiler finds every table that forgot a case. */
 export type CycleOutcome =
   | { readonly kind: "absent" }
-  | { readonly kind: "inert"; readonly reason: InertReason }
+  | { readonly kind: "inert"; readonly reason: string }
   /** Codex keeps this login in a keyring or in memory; the file may be a leftover. */
   | { readonly kind: "other-store"; readonly setting: string }
   | { readonly kind: "fresh"; readonly expiresInSec: number | null; readonly ageSec: number | null }
@@ -53,6 +52,13 @@ export interface Report {
 
 const LOGIN_AGAIN = "log in again: run `codex login` on this machine, or inject a new auth.json";
 
+/** What a cycle makes of a store that holds no login to refresh. */
+export function outcomeWithoutLogin(reading: Exclude<Reading, { kind: "login" }>): CycleOutcome {
+  if (reading.kind === "inert") return { kind: "inert", reason: reading.reason };
+  if (reading.kind === "absent" || reading.kind === "empty") return { kind: "absent" };
+  return { kind: "unreadable", problem: reading.problem };
+}
+
 const REJECTED_BECAUSE: Readonly<Record<RejectionCause, string>> = {
   expired: "the refresh token has expired",
   reused: "the refresh token was already used by another process",
@@ -69,26 +75,23 @@ const REJECTED_BECAUSE: Readonly<Record<RejectionCause, string>> = {
  */
 export function reportOutcome(outcome: CycleOutcome, location: string): Report {
   switch (outcome.kind) {
-    case "absent":
-      return idle(
-        "no_auth_json",
-        `skip: ${location} absent or empty (no chatgpt-subscription auth in this workspace)`,
-        {
-          word: "skip:no_auth_json",
-        },
-      );
+    case "absent": {
+      const line = `skip: ${location} absent or empty (no chatgpt-subscription auth in this workspace)`;
+      return { ...idle("no_auth_json", line), word: "skip:no_auth_json" };
+    }
     case "inert":
-      return outcome.reason.kind === "auth_mode"
-        ? idle("other_auth_mode", `no-op: auth_mode=${outcome.reason.authMode}`)
-        : idle("no_refresh_token", "no-op: no_refresh_token");
-    case "other-store":
       return idle(
-        "other_credentials_store",
-        `no-op: cli_auth_credentials_store=${outcome.setting} in config.toml: Codex may hold a newer login than ${location}; set it to "file" to have this file refreshed`,
+        outcome.reason === NO_REFRESH_TOKEN ? NO_REFRESH_TOKEN : "other_auth_mode",
+        `no-op: ${outcome.reason}`,
       );
+    case "other-store": {
+      const store = `cli_auth_credentials_store=${outcome.setting} in config.toml`;
+      const advice = `Codex may hold a newer login than ${location}; set it to "file" to have this file refreshed`;
+      return idle("other_credentials_store", `no-op: ${store}: ${advice}`);
+    }
     case "fresh": {
       const [exp, age] = [outcome.expiresInSec, outcome.ageSec].map((value) => value ?? "unknown");
-      return idle("fresh", `no-op: fresh exp_in=${exp}s age=${age}s`, { state: "ok" });
+      return idle("fresh", `no-op: fresh exp_in=${exp}s age=${age}s`, "ok");
     }
     case "refreshed": {
       const saved = outcome.isRecovery ? " (saved an answer that an earlier run had received)" : "";
@@ -97,71 +100,47 @@ export function reportOutcome(outcome: CycleOutcome, location: string): Report {
       return { exitCode: 0, state: "ok", word: "refreshed", line, reason, action: null };
     }
     case "adopted":
-      return idle(...ADOPTED[outcome.from]);
-    case "unreadable":
-      return later(
-        "unreadable_auth_json",
-        `transient: ${location} ${outcome.problem}; nothing was sent or written; mend it or log in again`,
-        { word: "skip:unreadable", action: `mend ${location}: it ${outcome.problem}` },
-      );
+      if (outcome.from === "sibling")
+        return idle("adopted", "no-op: adopted what another process just refreshed", "ok");
+      if (outcome.from === "logout") return idle("logged_out", "no-op: somebody logged out meanwhile");
+      return idle("newer_login", "no-op: somebody logged in meanwhile; the new login stands", "ok");
+    case "unreadable": {
+      const problem = `${location} ${outcome.problem}`;
+      return later("unreadable_auth_json", "skip:unreadable", `${problem}; nothing was sent or written`, problem);
+    }
     case "blocked": {
       const problem = describeFault(outcome.fault);
-      return later(
-        `blocked_${outcome.fault.kind.replaceAll("-", "_")}`,
-        `transient: ${problem}; nothing was sent, the login is unspent`,
-        { word: "fail:blocked", action: problem },
-      );
+      const reason = `blocked_${outcome.fault.kind.replaceAll("-", "_")}`;
+      return later(reason, "fail:blocked", `${problem}; nothing was sent, the login is unspent`, problem);
     }
     case "busy":
-      return later("busy", `transient: ${outcome.holder} is at work on this login; try again later`, {
-        word: "skip:busy",
-      });
+      return later("busy", "skip:busy", `${outcome.holder} is at work on this login; try again later`, null);
     case "stopped":
-      return later("stopped", "transient: stopped before anything was sent", { word: "skip:stopped" });
+      return later("stopped", "skip:stopped", "stopped before anything was sent", null);
     case "transient":
       return reportTransient(outcome);
-    case "exhausted":
-      return later(
-        "dispatches_exhausted",
-        `transient: this refresh token was sent 3 times within a day and no answer came; waiting until ${new Date(outcome.untilMs).toISOString()} or for a new login`,
-        {
-          word: "fail:unanswered",
-          action: "check the network between here and the token endpoint; if Codex fails too, log in again",
-        },
-      );
+    case "exhausted": {
+      const until = new Date(outcome.untilMs).toISOString();
+      const line = `this refresh token was sent 3 times within a day without an answer; waiting until ${until} or for a new login`;
+      return later("dispatches_exhausted", "fail:unanswered", line, "check the network to the token endpoint");
+    }
     case "login-required":
       return reportLoginRequired(outcome.rejection, outcome.isLatched);
-    case "unsaved":
-      return {
-        exitCode: 4,
-        state: "unsaved",
-        word: "fail:apply_response",
-        line: `UNSAVED: the tokens were rotated but not saved: ${outcome.problem}; the answer is kept beside ${location}, and the next run saves it first`,
-        reason: "unsaved",
-        action: `mend this, then run codex-auth-watchdog --once: ${outcome.problem}`,
-      };
+    case "unsaved": {
+      const line = `UNSAVED: the tokens were rotated but not saved: ${outcome.problem}; the answer is kept beside ${location}, and the next run saves it first`;
+      const action = `mend this, then run codex-auth-watchdog --once: ${outcome.problem}`;
+      return { exitCode: 4, state: "unsaved", word: "fail:apply_response", line, reason: "unsaved", action };
+    }
   }
 }
-
-const ADOPTED: Readonly<Record<Extract<CycleOutcome, { kind: "adopted" }>["from"], Parameters<typeof idle>>> = {
-  sibling: ["adopted", "no-op: adopted the tokens that another process just refreshed", { state: "ok" }],
-  "newer-login": [
-    "newer_login",
-    "no-op: somebody logged in meanwhile; the new login stands, our answer was dropped",
-    { state: "ok" },
-  ],
-  logout: ["logged_out", "no-op: somebody logged out meanwhile; our answer was dropped", {}],
-};
 
 function reportTransient(outcome: Extract<CycleOutcome, { kind: "transient" }>): Report {
   const status = outcome.httpStatus ?? "000";
   const fate = outcome.wasSent ? "it is not known whether the token was spent" : "the token is unspent";
   const action = ACTIONS[outcome.cause] ?? null;
-  return later(
-    outcome.cause.replace(/[^A-Za-z0-9]+/g, "_").toLowerCase(),
-    `refresh: transient failure (http=${status}, ${outcome.cause}): ${fate}; ${action ?? "will retry later"}`,
-    { word: `fail:transient_${status}`, action },
-  );
+  const line = `refresh: transient failure (http=${status}, ${outcome.cause}): ${fate}; ${action ?? "will retry later"}`;
+  const reason = outcome.cause.replace(/[^A-Za-z0-9]+/g, "_").toLowerCase();
+  return { ...later(reason, `fail:transient_${status}`, "", action), line };
 }
 
 /** Transient causes that a person can do something about. */
@@ -186,10 +165,10 @@ function reportLoginRequired({ cause, httpStatus }: Rejection, isLatched: boolea
   };
 }
 
-function idle(reason: string, line: string, more: Partial<Report> = {}): Report {
-  return { exitCode: 1, state: "idle", word: "skip", line, reason, action: null, ...more };
+function idle(reason: string, line: string, state: HealthState = "idle"): Report {
+  return { exitCode: 1, state, word: "skip", line, reason, action: null };
 }
 
-function later(reason: string, line: string, more: Pick<Report, "word"> & Partial<Report>): Report {
-  return { exitCode: 2, state: "degraded", line, reason, action: null, ...more };
+function later(reason: string, word: string, problem: string, action: string | null): Report {
+  return { exitCode: 2, state: "degraded", word, line: `transient: ${problem}`, reason, action };
 }

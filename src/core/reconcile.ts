@@ -1,7 +1,6 @@
-import { type Credential, newestStampMs } from "./credential.js";
+import { type Credential, NO_REFRESH_TOKEN, newestStampMs, type Reading } from "./credential.js";
 import { fingerprint } from "./fingerprint.js";
 import { type GrantedTokens, mergeTokens } from "./merge.js";
-import { describeUnclear, type Reading } from "./reading.js";
 import type { Presented } from "./ticket.js";
 
 /** What to do with granted tokens, given what the file holds now. */
@@ -29,11 +28,11 @@ export function planCommit(reading: Reading, presented: Presented, granted: Gran
     case "absent":
       return { kind: "yield", to: "logout" };
     case "inert":
-      return { kind: "yield", to: reading.reason.kind === "no_refresh_token" ? "logout" : "newer-login" };
+      return { kind: "yield", to: reading.reason === NO_REFRESH_TOKEN ? "logout" : "newer-login" };
     case "login":
       return planForLogin(reading.credential, presented, granted, nowMs);
     default:
-      return { kind: "unclear", problem: describeUnclear(reading) ?? "" };
+      return { kind: "unclear", problem: reading.problem };
   }
 }
 

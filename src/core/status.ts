@@ -1,5 +1,5 @@
+import type { Reading } from "./credential.js";
 import type { HealthState, Report } from "./outcome.js";
-import type { Reading } from "./reading.js";
 
 /**
  * The content of `auth_refresh_status.json`. The first four keys are the shell script's, unchanged; the

@@ -166,8 +166,7 @@ const FIELDS: Readonly<Record<TicketEvent["event"], Readonly<Record<string, "num
 
 function parseEvent(line: string): TicketEvent[] {
   const value = line.trim() === "" ? null : parseObject(line);
-  const fields = value === null ? undefined : FIELDS[value["event"] as TicketEvent["event"]];
-  if (value === null || fields === undefined) return [];
-  const isWhole = Object.entries(fields).every(([name, type]) => typeof value[name] === type && value[name] !== null);
+  const fields = Object.entries(FIELDS[value?.["event"] as TicketEvent["event"]] ?? { event: "never" });
+  const isWhole = fields.every(([name, type]) => typeof value?.[name] === type && value?.[name] !== null);
   return isWhole ? [value as unknown as TicketEvent] : [];
 }
