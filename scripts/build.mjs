@@ -38,7 +38,7 @@ await writeFile(join(dist, "THIRD_PARTY_LICENSES.txt"), await collectLicenses(Ob
  * @param {readonly string[]} inputs paths of the bundled files, relative to the root
  */
 async function collectLicenses(inputs) {
-  const packages = new Set(inputs.map((path) => /^node_modules\/(?:@[^/]+\/)?[^/]+/.exec(path)?.[0] ?? ""));
+  const packages = new Set(inputs.map((path) => /^.*node_modules\/(?:@[^/]+\/)?[^/]+/.exec(path)?.[0] ?? ""));
   packages.delete("");
   const notices = [...packages].sort().map(async (path) => {
     const { name, version, license } = JSON.parse(await readFile(join(root, path, "package.json"), "utf8"));
