@@ -40,7 +40,7 @@ await writeFile(join(dist, "THIRD_PARTY_LICENSES.txt"), await collectLicenses(Ob
 async function collectLicenses(inputs) {
   const packages = new Set(inputs.map((path) => /^.*node_modules\/(?:@[^/]+\/)?[^/]+/.exec(path)?.[0] ?? ""));
   packages.delete("");
-  const notices = [...packages].sort().map(async (path) => {
+  const notices = [...packages].sort((a, b) => a.localeCompare(b)).map(async (path) => {
     const { name, version, license } = JSON.parse(await readFile(join(root, path, "package.json"), "utf8"));
     const file = (await readdir(join(root, path))).find((entry) => /^licen[cs]e/i.test(entry));
     if (file === undefined) throw new Error(`${name} has no licence file: its code can't be bundled`);
