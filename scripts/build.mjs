@@ -40,12 +40,14 @@ await writeFile(join(dist, "THIRD_PARTY_LICENSES.txt"), await collectLicenses(Ob
 async function collectLicenses(inputs) {
   const packages = new Set(inputs.map((path) => /^.*node_modules\/(?:@[^/]+\/)?[^/]+/.exec(path)?.[0] ?? ""));
   packages.delete("");
-  const notices = [...packages].sort((a, b) => a.localeCompare(b)).map(async (path) => {
-    const { name, version, license } = JSON.parse(await readFile(join(root, path, "package.json"), "utf8"));
-    const file = (await readdir(join(root, path))).find((entry) => /^licen[cs]e/i.test(entry));
-    if (file === undefined) throw new Error(`${name} has no licence file: its code can't be bundled`);
-    const text = await readFile(join(root, path, file), "utf8");
-    return `${name} ${version} (${license})\n\n${text.trim()}\n`;
-  });
+  const notices = [...packages]
+    .sort((a, b) => a.localeCompare(b))
+    .map(async (path) => {
+      const { name, version, license } = JSON.parse(await readFile(join(root, path, "package.json"), "utf8"));
+      const file = (await readdir(join(root, path))).find((entry) => /^licen[cs]e/i.test(entry));
+      if (file === undefined) throw new Error(`${name} has no licence file: its code can't be bundled`);
+      const text = await readFile(join(root, path, file), "utf8");
+      return `${name} ${version} (${license})\n\n${text.trim()}\n`;
+    });
   return (await Promise.all(notices)).join(`\n${"-".repeat(80)}\n\n`);
 }

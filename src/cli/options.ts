@@ -79,7 +79,13 @@ export function parseArguments(
     if (!(error instanceof CommanderError)) throw error;
     return error.exitCode === 0
       ? { kind: "show", text: output.join("") }
-      : { kind: "usage-error", message: error.message.replace(/^error: /, "").replace(/\s+/g, " ") };
+      : {
+          kind: "usage-error",
+          message: error.message
+            .replace(/^error: /, "")
+            .replace(/=[^']*/, "")
+            .replace(/\s+/g, " "),
+        };
   }
 }
 
@@ -120,8 +126,9 @@ function readSettings(command: Command, environment: Environment): Settings {
 function readDuration(source: string, text: string, minSec: number): number {
   const seconds = parseDurationSec(text);
   if (seconds !== null && seconds >= minSec) return seconds;
+  // Not more of the text than this: whoever mixes up two variables may have put a token there.
   const least = minSec === 0 ? "" : `, at least ${minSec}s`;
-  throw new UsageError(`${source}: '${text.slice(0, 40)}' is no duration; write seconds, or 90s, 30m, 6h, 7d${least}`);
+  throw new UsageError(`${source}: '${text.slice(0, 11)}' is no duration; write seconds, or 90s, 30m, 6h, 7d${least}`);
 }
 
 function readEndpoint(environment: Environment): EndpointSettings {

@@ -19,6 +19,8 @@ export interface Credential {
   readonly lastRefreshMs: number | null;
 }
 
+const MEND = "mend it, or log in again";
+
 /** The reason for which a ChatGPT login without a refresh token is inert. */
 export const NO_REFRESH_TOKEN = "no_refresh_token";
 
@@ -54,7 +56,7 @@ export function readCredential(text: string): Reading {
   try {
     document = JSON.parse(text);
   } catch {
-    return { kind: "torn", problem: "is not complete JSON" };
+    return { kind: "torn", problem: `is not complete JSON; ${MEND}` };
   }
   if (!isObject(document)) return unreadable("is JSON, but not an object");
 
@@ -131,7 +133,7 @@ function resolveAuthMode(document: JsonObject): string | null {
 }
 
 function unreadable(problem: string): Reading {
-  return { kind: "unreadable", problem };
+  return { kind: "unreadable", problem: `${problem}; ${MEND}` };
 }
 
 function isPresent(value: unknown): boolean {
