@@ -21,8 +21,12 @@ export function fileCredentialStore(codexHome: string): CredentialStore {
     location,
     read: () => readFile(location),
     changeMark: () => {
-      const stats = statSync(location, { bigint: true, throwIfNoEntry: false });
-      return stats === undefined ? "absent" : `${stats.dev}:${stats.ino}:${stats.size}:${stats.mtimeNs}`;
+      try {
+        const { dev, ino, size, mtimeNs } = statSync(location, { bigint: true });
+        return `${dev}:${ino}:${size}:${mtimeNs}`;
+      } catch (error) {
+        return toFault(error, "look at", location).code;
+      }
     },
     readCredentialsStoreSetting: () => readConfigString(join(codexHome, "config.toml"), "cli_auth_credentials_store"),
     preflight: () => {

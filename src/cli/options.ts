@@ -61,38 +61,28 @@ Exit codes of --once:
  * Reads arguments and environment into settings. Pure: the caller prints and exits.
  *
  * @param argv the arguments behind the program's name
- * @param homeDirectory where `.codex` is looked for when `CODEX_HOME` is not set
+ * @param home where `.codex` is looked for when `CODEX_HOME` is not set
  */
-export function parseArguments(
-  argv: readonly string[],
-  environment: Environment,
-  homeDirectory: string,
-): ParsedArguments {
+export function parseArguments(argv: readonly string[], environment: Environment, home: string): ParsedArguments {
   const output: string[] = [];
   try {
-    const command = buildCommand(environment, homeDirectory);
+    const command = buildCommand(environment, home);
     command.configureOutput({ writeOut: (text) => output.push(text), writeErr: () => undefined });
     command.parse(argv, { from: "user" });
     return { kind: "run", settings: readSettings(command, environment) };
   } catch (error) {
     if (error instanceof UsageError) return { kind: "usage-error", message: error.message };
     if (!(error instanceof CommanderError)) throw error;
-    return error.exitCode === 0
-      ? { kind: "show", text: output.join("") }
-      : {
-          kind: "usage-error",
-          message: error.message
-            .replace(/^error: /, "")
-            .replace(/=[^']*/, "")
-            .replace(/\s+/g, " "),
-        };
+    if (error.exitCode === 0) return { kind: "show", text: output.join("") };
+    // An option's value is not repeated: it could be a token that somebody put in the wrong place.
+    return { kind: "usage-error", message: error.message.replace(/^error: |=[^']*|\n/g, "") };
   }
 }
 
 /** What is wrong with a call, in one line. */
 class UsageError extends Error {}
 
-function buildCommand(environment: Environment, homeDirectory: string): Command {
+function buildCommand(environment: Environment, home: string): Command {
   const command = new Command("codex-auth-watchdog")
     .description("Keeps the ChatGPT login of the Codex CLI alive: refreshes auth.json before it expires.")
     .version(VERSION, "-V, --version", "print the version")
@@ -103,7 +93,7 @@ function buildCommand(environment: Environment, homeDirectory: string): Command 
     .option("--force", "refresh though the login is fresh", false)
     .addOption(
       new Option("--codex-home <dir>", "directory that holds auth.json [CODEX_HOME]")
-        .default(nonBlank(environment["CODEX_HOME"]) ?? join(homeDirectory, ".codex"))
+        .default(nonBlank(environment["CODEX_HOME"]) ?? join(home, ".codex"))
         .argParser(takeOnce("--codex-home")),
     );
   for (const [flag, variable, defaultSec, minSec, help] of DURATIONS) {
