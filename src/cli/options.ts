@@ -75,7 +75,7 @@ export function parseArguments(argv: readonly string[], environment: Environment
     if (!(error instanceof CommanderError)) throw error;
     if (error.exitCode === 0) return { kind: "show", text: output.join("") };
     // An option's value is not repeated: it could be a token that somebody put in the wrong place.
-    return { kind: "usage-error", message: error.message.replace(/^error: |=[^']*|\n/g, "") };
+    return { kind: "usage-error", message: error.message.replace(/^error: |=[^']*/g, "").replace("\n", " ") };
   }
 }
 
