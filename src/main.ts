@@ -64,7 +64,10 @@ async function run(settings: Settings): Promise<void> {
   const loopPorts = {
     clock: ports.clock,
     changeMark: store.changeMark,
-    cycle: async () => (await cycle()).nextCheckAtMs,
+    cycle: async () => {
+      const { nextCheckAtMs, exitCode } = await cycle();
+      return { nextMs: nextCheckAtMs, hasWritten: exitCode === 0 };
+    },
   };
   await runLoop(loopPorts, signals);
   ports.log.line("watchdog: stopped");

@@ -8,27 +8,34 @@ export interface LoopPorts {
   readonly clock: Clock;
   /** Differs when the credential may have changed. */
   readonly changeMark: () => string;
-  /** Runs one cycle and tells its outcome; answers when to look again, milliseconds since 1970. */
-  readonly cycle: () => Promise<number>;
+  /** Runs one cycle and tells its outcome. */
+  readonly cycle: () => Promise<Looked>;
+}
+
+interface Looked {
+  /** When to look again, milliseconds since 1970. */
+  readonly nextMs: number;
+  /** Whether the cycle itself wrote the credential: that is no change to wake up for. */
+  readonly hasWritten: boolean;
 }
 
 /** Runs cycles until told to stop. A failure never ends it: that is for the status to tell. */
 export async function runLoop(ports: LoopPorts, signals: Signals): Promise<void> {
+  let wake = new AbortController();
+  signals.onWake(() => wake.abort());
   while (!signals.stop.aborted) {
-    const nextMs = await ports.cycle();
-    await waitForNext(ports, signals, nextMs);
+    // Both begin before the cycle's own look, so that a change or a HUP while it runs is not lost.
+    wake = new AbortController();
+    const markBefore = ports.changeMark();
+    const { nextMs, hasWritten } = await ports.cycle();
+    await waitForNext(ports, hasWritten ? ports.changeMark() : markBefore, nextMs, wake.signal);
   }
 }
 
-/** Waits until `nextMs`, a change of the credential, HUP or stop, whichever comes first. */
-async function waitForNext(ports: LoopPorts, signals: Signals, nextMs: number): Promise<void> {
+/** Waits until `nextMs`, a change of the credential since `mark`, or `woken` (HUP and stop), whichever comes first. */
+async function waitForNext(ports: LoopPorts, mark: string, nextMs: number, woken: AbortSignal): Promise<void> {
   const { clock } = ports;
-  const wake = new AbortController();
-  signals.onWake(() => wake.abort());
-  // Our own write is no change; what happened since the cycle's last look is found at the next poll.
-  const mark = ports.changeMark();
-  while (!signals.stop.aborted && !wake.signal.aborted && clock.nowMs() < nextMs) {
-    await clock.sleep(Math.min(nextMs - clock.nowMs(), CHANGE_POLL_MS), wake.signal);
-    if (ports.changeMark() !== mark) return;
+  while (!woken.aborted && clock.nowMs() < nextMs && ports.changeMark() === mark) {
+    await clock.sleep(Math.min(nextMs - clock.nowMs(), CHANGE_POLL_MS), woken);
   }
 }
