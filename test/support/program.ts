@@ -4,6 +4,9 @@ import { fileURLToPath } from "node:url";
 /** The built program, as users run it. */
 export const PROGRAM_PATH = fileURLToPath(new URL("../../bin/watchdog.mjs", import.meta.url));
 
+/** The Node that runs it: another than the tests' own when scripts/test-node-versions.mjs says so. */
+export const NODE_PATH = process.env["WATCHDOG_TEST_NODE"] ?? process.execPath;
+
 export interface RunResult {
   readonly code: number | null;
   readonly signal: NodeJS.Signals | null;
@@ -27,7 +30,7 @@ export interface Running {
 
 /** Starts the built program with nothing in its environment but PATH, HOME and what is given. */
 export function startProgram(options: RunOptions = {}): Running {
-  return start(process.execPath, [PROGRAM_PATH, ...(options.args ?? ["--once"])], options);
+  return start(NODE_PATH, [PROGRAM_PATH, ...(options.args ?? ["--once"])], options);
 }
 
 export async function runProgram(options: RunOptions = {}): Promise<RunResult> {

