@@ -4,7 +4,7 @@ import { fileStatusSink } from "./adapters/file-status-sink.js";
 import { fileTicketBook } from "./adapters/file-ticket-book.js";
 import { stderrLog } from "./adapters/stderr-log.js";
 import { systemClock } from "./adapters/system-clock.js";
-import { runLoop } from "./cli/loop.js";
+import { runLoop, type Told } from "./cli/loop.js";
 import { parseArguments, type Settings, VERSION } from "./cli/options.js";
 import { takeSignals } from "./cli/signals.js";
 import { decide } from "./core/decide.js";
@@ -61,15 +61,7 @@ async function run(settings: Settings): Promise<void> {
   ports.log.line(
     `watchdog: starting (interval=${settings.intervalSec}s safety_margin=${settings.safetyMarginSec}s stale_after=${settings.staleAfterSec}s codex_home=${settings.codexHome})`,
   );
-  const loopPorts = {
-    clock: ports.clock,
-    changeMark: store.changeMark,
-    cycle: async () => {
-      const { nextCheckAtMs, exitCode } = await cycle();
-      return { nextMs: nextCheckAtMs, hasWritten: exitCode === 0 };
-    },
-  };
-  await runLoop(loopPorts, signals);
+  await runLoop({ clock: ports.clock, changeMark: store.changeMark, cycle }, signals);
   ports.log.line("watchdog: stopped");
 }
 
@@ -86,12 +78,6 @@ async function openRefreshPorts(ports: LookPorts, settings: Settings): Promise<R
     ),
     endpoint: httpTokenEndpoint(settings.endpoint),
   };
-}
-
-interface Told {
-  readonly exitCode: number;
-  /** When the loop looks again, milliseconds since 1970. */
-  readonly nextCheckAtMs: number;
 }
 
 /** Tells an outcome to the log and to the status. */
@@ -116,7 +102,7 @@ async function tell(ports: LookPorts, sink: StatusSink, result: CycleResult, set
  * only its name, its code and the places in our own code are printed.
  */
 function reportBug(error: unknown): never {
-  const { name, code, stack } = error as { name?: unknown; code?: unknown; stack?: unknown };
+  const { name, code, stack } = Object(error) as { name?: unknown; code?: unknown; stack?: unknown };
   const frames = String(stack)
     .split("\n")
     .filter((line) => /^ {4}at /.test(line));
@@ -127,4 +113,4 @@ function reportBug(error: unknown): never {
 
 process.on("uncaughtException", reportBug);
 process.on("unhandledRejection", reportBug);
-await main();
+main().catch(reportBug);

@@ -70,20 +70,21 @@ async function exchange(
   });
   const httpStatus = response.statusCode;
   const retryAfter = [response.headers["retry-after"]].flat()[0] ?? null;
-  await tokenRequest.onHead(httpStatus);
-
   let bytes = Buffer.alloc(0);
-  let isComplete = true;
-  try {
-    for await (const chunk of response.body as AsyncIterable<Buffer>) {
-      bytes = Buffer.concat([bytes, chunk]);
-      await tokenRequest.onBody(chunk);
-      isComplete = bytes.length <= MAX_BODY_BYTES;
-      if (!isComplete) break;
-    }
-  } catch {
-    isComplete = false; // What has arrived may be the whole JSON all the same.
-  }
+  // The journal follows at its own pace. Bytes that waited for it in the stream would be lost with the connection.
+  let journaled = tokenRequest.onHead(httpStatus);
+  const isComplete = await new Promise<boolean>((resolve) => {
+    response.body
+      .on("data", (chunk: Buffer) => {
+        bytes = Buffer.concat([bytes, chunk]);
+        journaled = journaled.then(() => tokenRequest.onBody(chunk));
+        if (bytes.length > MAX_BODY_BYTES) response.body.destroy();
+      })
+      .on("end", () => resolve(true))
+      .on("error", () => resolve(false)) // What has arrived may be the whole JSON all the same.
+      .on("close", () => resolve(false));
+  });
+  await journaled;
   return { kind: "answered", httpStatus, retryAfter, body: bytes.toString("utf8"), isComplete };
 }
 

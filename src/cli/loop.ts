@@ -9,14 +9,15 @@ export interface LoopPorts {
   /** Differs when the credential may have changed. */
   readonly changeMark: () => string;
   /** Runs one cycle and tells its outcome. */
-  readonly cycle: () => Promise<Looked>;
+  readonly cycle: () => Promise<Told>;
 }
 
-interface Looked {
+/** What the loop goes by. */
+export interface Told {
+  /** As of `--once`; 0 says that the cycle itself has written the credential. */
+  readonly exitCode: number;
   /** When to look again, milliseconds since 1970. */
-  readonly nextMs: number;
-  /** Whether the cycle itself wrote the credential: that is no change to wake up for. */
-  readonly hasWritten: boolean;
+  readonly nextCheckAtMs: number;
 }
 
 /** Runs cycles until told to stop. A failure never ends it: that is for the status to tell. */
@@ -27,8 +28,9 @@ export async function runLoop(ports: LoopPorts, signals: Signals): Promise<void>
     // Both begin before the cycle's own look, so that a change or a HUP while it runs is not lost.
     wake = new AbortController();
     const markBefore = ports.changeMark();
-    const { nextMs, hasWritten } = await ports.cycle();
-    await waitForNext(ports, hasWritten ? ports.changeMark() : markBefore, nextMs, wake.signal);
+    const { exitCode, nextCheckAtMs } = await ports.cycle();
+    // Our own write is no change to wake up for.
+    await waitForNext(ports, exitCode === 0 ? ports.changeMark() : markBefore, nextCheckAtMs, wake.signal);
   }
 }
 

@@ -107,10 +107,12 @@ export function knownAccounts(candidates: readonly unknown[]): readonly string[]
  *
  * @returns milliseconds since 1970, or null when the text is no such time
  */
-export function parseRfc3339Ms(text: string): number | null {
-  const match = /^(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(?:\.(\d{1,30}))?([Zz]|[+-]\d\d:?\d\d)?$/.exec(text);
-  if (match === null) return null;
-  const [, date, time, fraction = "0", offset = "Z"] = match;
+function parseRfc3339Ms(text: string): number | null {
+  const form = /^(\d{4}-\d\d-\d\d)[Tt ]((?:[01]\d|2[0-3]):\d\d:\d\d)(?:\.(\d{1,30}))?([Zz]|[+-]\d\d:?\d\d)?$/;
+  const [, date, time, fraction = "0", offset = "Z"] = form.exec(text) ?? [];
+  const midnightMs = Date.parse(`${date}T00:00:00Z`);
+  // Date.parse takes 30 February for 1 March.
+  if (Number.isNaN(midnightMs) || !new Date(midnightMs).toISOString().startsWith(`${date}T`)) return null;
   const zone = offset.toUpperCase() === "Z" ? "Z" : offset.replace(/^(...):?/, "$1:");
   const ms = Date.parse(`${date}T${time}.${fraction.slice(0, 3).padEnd(3, "0")}${zone}`);
   return Number.isNaN(ms) ? null : ms;

@@ -140,7 +140,8 @@ function reportTransient(outcome: Extract<CycleOutcome, { kind: "transient" }>):
   const action = ACTIONS[outcome.cause] ?? null;
   const line = `refresh: transient failure (http=${status}, ${outcome.cause}): ${fate}; ${action ?? "will retry later"}`;
   const reason = outcome.cause.replace(/[^A-Za-z0-9]+/g, "_").toLowerCase();
-  return { ...later(reason, `fail:transient_${status}`, "", action), line };
+  const isSuccess = /^2\d\d$/.test(String(status)); // The script's word for a 2xx that nobody can use.
+  return { ...later(reason, isSuccess ? "fail:apply_response" : `fail:transient_${status}`, "", action), line };
 }
 
 /** Transient causes that a person can do something about. */
