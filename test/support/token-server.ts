@@ -10,10 +10,19 @@ export interface Reply {
   readonly body?: unknown;
   readonly headers?: Readonly<Record<string, string>>;
   readonly delayMs?: number;
+  /** Called between the request and the answer: what somebody else does to the file meanwhile. */
+  readonly beforeAnswer?: (post: Post) => void;
   /**
    * Faults below HTTP. `rotates` says whether the server spends the token first, as one does whose answer is lost.
    */
-  readonly fault?: "reset" | "half-body-reset" | "whole-body-reset" | "silent" | "endless";
+  readonly fault?:
+    | "reset"
+    | "half-body-reset"
+    | "whole-body-reset"
+    | "half-body-end"
+    | "whole-body-end"
+    | "silent"
+    | "endless";
   readonly rotates?: boolean;
 }
 
@@ -109,16 +118,20 @@ export class TokenServer {
   async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const body = JSON.parse((await readAll(request)) || "{}") as Record<string, unknown>;
     const refreshToken = String(body["refresh_token"]);
-    this.posts.push({ refreshToken, body, headers: request.headers });
+    const post: Post = { refreshToken, body, headers: request.headers };
+    this.posts.push(post);
     const reply = this.#script.shift() ?? this.#always;
+    reply?.beforeAnswer?.(post);
     if (reply?.delayMs !== undefined) await new Promise((resolve) => setTimeout(resolve, reply.delayMs));
 
     const handler = http.post("*/oauth/token", () => {
       const isOverridden = reply !== null && (reply.status !== undefined || reply.body !== undefined);
       const granted = !isOverridden || reply.rotates === true ? this.#present(refreshToken) : null;
       if (!isOverridden && granted !== null) return granted;
-      const content = reply?.body ?? "";
-      return new HttpResponse(typeof content === "string" ? content : JSON.stringify(content), {
+      // No body is null, not an empty string: a 204 must not have one.
+      const content = reply?.body ?? null;
+      const text = content === null || typeof content === "string" ? content : JSON.stringify(content);
+      return new HttpResponse(text, {
         status: reply?.status ?? 200,
         headers: { ...reply?.headers },
       });
@@ -157,6 +170,12 @@ async function send(response: ServerResponse, answer: Response, fault: Reply["fa
       response.socket?.resetAndDestroy();
       return;
     }
+    case "half-body-end":
+    case "whole-body-end":
+      // The connection is closed in good order, and at once: everything that was sent can still be read.
+      response.write(fault === "whole-body-end" ? text : text.slice(0, Math.floor(text.length / 2)));
+      response.socket?.end();
+      return;
     default:
       response.end(text);
   }
