@@ -1,6 +1,6 @@
 import { type Credential, newestStampMs, type Reading, type TokenName } from "./core/credential.js";
 import { decide } from "./core/decide.js";
-import { describeFault } from "./core/fault.js";
+import { describeFault, type Fault } from "./core/fault.js";
 import { fingerprint } from "./core/fingerprint.js";
 import { type FinalResult, type Granted, judgeAnswer, parseRetryAfterMs, type Rejection } from "./core/grant.js";
 import { type CycleOutcome, outcomeWithoutLogin } from "./core/outcome.js";
@@ -45,12 +45,22 @@ export async function refresh(ports: RefreshPorts, request: RefreshRequest): Pro
   if (setting !== "file") return { kind: "other-store", setting };
 
   const entry = await enterLock(ports, request);
-  if ("kind" in entry) return entry;
+  if ("kind" in entry) return entry.kind === "blocked" && isUnsaved(ports) ? unsaved(entry.fault) : entry;
   try {
     return await refreshUnderLock(ports, request, entry);
   } finally {
     await entry.release();
   }
+}
+
+/** Whether granted tokens lie in a ticket: until they are saved, the store's own are spent. */
+function isUnsaved({ tickets }: RefreshPorts): boolean {
+  const listing = tickets.list();
+  return listing.kind === "tickets" && listing.tickets.some(({ state }) => state.kind === "answered");
+}
+
+function unsaved(fault: Fault): CycleOutcome {
+  return { kind: "unsaved", problem: describeFault(fault) };
 }
 
 /** Waits for the lock, and leaves early when a sibling has done the work meanwhile. */
@@ -108,12 +118,13 @@ async function refreshUnderLock(ports: RefreshPorts, request: RefreshRequest, lo
         // The rewrite that follows the request is tried before the token is spent.
         const rehearsal = planCommit(reading, presented, {}, clock.nowMs());
         if (rehearsal.kind === "unclear") return { kind: "unreadable", problem: rehearsal.problem };
+        const createdMs = clock.nowMs();
         const creation = await ports.tickets.create(presented, plan.attempt);
         if (creation.kind === "failed") return { kind: "blocked", fault: creation.fault };
         if (creation.kind === "created") {
           const name = { fingerprint: presented.fingerprint, attempt: plan.attempt };
-          const { ticket } = creation;
-          return await spend(ports, { request, lock, credential, presented, name, ticket, isRecovery: false });
+          const own = { lock, credential, presented, name, ticket: creation.ticket, createdMs };
+          return await spend(ports, { request, ...own, isRecovery: false });
         }
         break; // Another process has just created it: see what it makes of it.
       }
@@ -153,6 +164,8 @@ interface Attempt extends Spent {
   readonly lock: HeldLock;
   readonly credential: Credential;
   readonly ticket: OpenTicket;
+  /** Not later than the time by which others judge the ticket's age, milliseconds since 1970. */
+  readonly createdMs: number;
 }
 
 /** Presents the token under a ticket of ours, and sees the answer home. */
@@ -169,8 +182,7 @@ async function spend(ports: RefreshPorts, attempt: Attempt): Promise<CycleOutcom
   try {
     // A sibling may have rotated and cleared its tickets between our reading and our ticket.
     const reading = await readSettled(ports);
-    if (reading.kind !== "login") return await giveBack(outcomeWithoutLogin(reading));
-    if (!isStillPresented(reading, presented)) return await giveBack({ kind: "adopted", from: "sibling" });
+    if (!isStillPresented(reading, presented)) return await giveBack(adopt(reading, presented));
 
     const { reply, heldBackBy } = await dispatch(ports, attempt);
     if (reply.kind === "unsent") return await giveBack(transient(null, reply.cause, false, null));
@@ -197,9 +209,8 @@ async function spend(ports: RefreshPorts, attempt: Attempt): Promise<CycleOutcom
 /** Sends the request; the ticket becomes "dispatched" when the connection stands, just before the first byte. */
 async function dispatch(
   ports: RefreshPorts,
-  { ticket, lock, request, credential }: Attempt,
+  { ticket, lock, request, credential, createdMs }: Attempt,
 ): Promise<{ reply: EndpointReply; heldBackBy: CycleOutcome }> {
-  const startedMs = ports.clock.nowMs();
   let heldBackBy: CycleOutcome = { kind: "busy", holder: "another process" };
   const journal = async (event: TicketEvent): Promise<void> => {
     const fault = await ticket.record(event);
@@ -211,7 +222,7 @@ async function dispatch(
     refreshToken: credential.refreshToken,
     beforeFirstByte: async () => {
       if (request.stop.aborted) heldBackBy = { kind: "stopped" };
-      const isLate = Math.abs(ports.clock.nowMs() - startedMs) > MAX_PREPARED_MS;
+      const isLate = Math.abs(ports.clock.nowMs() - createdMs) > MAX_PREPARED_MS;
       if (request.stop.aborted || isLate || lock.isCompromised() || !ticket.isInPlace()) return false;
       const fault = await ticket.record({ event: "dispatched", atMs: ports.clock.nowMs() });
       if (fault !== null) heldBackBy = { kind: "blocked", fault };
@@ -239,13 +250,18 @@ async function adoptOrLatch(ports: RefreshPorts, rejection: Rejection, spent: Sp
     const reading = await readSettled(ports);
     if (!isStillPresented(reading, spent.presented) && !("problem" in reading)) {
       await removeTickets(ports, spent.presented.fingerprint);
-      if (reading.kind !== "login") return outcomeWithoutLogin(reading);
-      const isSibling = isSameAccount(reading.credential.accountIds, spent.presented.accountIds);
-      return { kind: "adopted", from: isSibling ? "sibling" : "newer-login" };
+      return adopt(reading, spent.presented);
     }
     if (clock.nowMs() >= untilMs) return await latch(ports, spent, rejection);
     await clock.sleep(WAIT_STEP_MS);
   }
+}
+
+/** The store holds something else than what was presented: that stands. */
+function adopt(reading: Reading, presented: Presented): CycleOutcome {
+  if (reading.kind !== "login") return outcomeWithoutLogin(reading);
+  const isSibling = isSameAccount(reading.credential.accountIds, presented.accountIds);
+  return { kind: "adopted", from: isSibling ? "sibling" : "newer-login" };
 }
 
 async function latch(ports: RefreshPorts, spent: Spent, rejection: Rejection): Promise<CycleOutcome> {
@@ -265,7 +281,7 @@ async function commit(ports: RefreshPorts, granted: Granted, spent: Spent): Prom
     const plan = await store.update((reading) => planCommit(reading, spent.presented, granted.tokens, clock.nowMs()));
     switch (plan.kind) {
       case "failed":
-        return { kind: "unsaved", problem: describeFault(plan.fault) };
+        return unsaved(plan.fault);
       case "write":
       case "done": {
         await removeTickets(ports, spent.presented.fingerprint);

@@ -103,7 +103,7 @@ function fileTicket(path: string, handle: FileHandle): OpenTicket & { begin: (li
         return toFault(error, "write the ticket", path);
       }
     },
-    close: () => handle.close(),
+    close: () => handle.close().catch(() => undefined), // What matters was synced; a late error changes nothing.
   };
 }
 

@@ -43,6 +43,6 @@ export function readClaims(token: string): TokenClaims {
 }
 
 function numericDateMs(value: unknown): number | null {
-  if (typeof value !== "number" || !Number.isFinite(value) || Math.abs(value) > LAST_USABLE_SEC) return null;
-  return Math.floor(value * 1000);
+  if (typeof value !== "number" || !Number.isFinite(value) || value > LAST_USABLE_SEC) return null;
+  return Math.max(Math.floor(value * 1000), 0); // Before 1970 is long ago, and has no date that RFC 3339 could write.
 }

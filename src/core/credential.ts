@@ -7,8 +7,8 @@ export type TokenName = "id_token" | "access_token" | "refresh_token";
 
 /** A ChatGPT login that can be refreshed, as read from one text of `auth.json`. */
 export interface Credential {
-  /** The whole text that it was read from: a rewrite starts from this, so nothing in it gets lost. */
-  readonly text: string;
+  /** The whole text that it was read from, tokens and all: a rewrite starts from this, so nothing gets lost. */
+  readonly text: Secret;
   readonly refreshToken: Secret;
   readonly accessClaims: TokenClaims;
   /** Every account that the file names for this login: `tokens.account_id` and the tokens' own claims. */
@@ -76,13 +76,11 @@ export function readCredential(text: string): Reading {
   if (refreshToken === "") return { kind: "inert", reason: NO_REFRESH_TOKEN, lastRefreshText, lastRefreshMs };
 
   const accessClaims = readClaims(accessToken);
-  const idAccountId = readClaims(String(tokens["id_token"])).accountId;
+  const idToken = typeof tokens["id_token"] === "string" ? tokens["id_token"] : "";
+  const idAccountId = readClaims(idToken).accountId;
   const accountIds = knownAccounts([tokens["account_id"], accessClaims.accountId, idAccountId]);
-  const secret = new Secret(refreshToken);
-  return {
-    kind: "login",
-    credential: { text, refreshToken: secret, accessClaims, accountIds, lastRefreshText, lastRefreshMs },
-  };
+  const secrets = { text: new Secret(text), refreshToken: new Secret(refreshToken) };
+  return { kind: "login", credential: { ...secrets, accessClaims, accountIds, lastRefreshText, lastRefreshMs } };
 }
 
 /**
@@ -107,7 +105,7 @@ export function knownAccounts(candidates: readonly unknown[]): readonly string[]
  *
  * @returns milliseconds since 1970, or null when the text is no such time
  */
-function parseRfc3339Ms(text: string): number | null {
+export function parseRfc3339Ms(text: string): number | null {
   const form = /^(\d{4}-\d\d-\d\d)[Tt ]((?:[01]\d|2[0-3]):\d\d:\d\d)(?:\.(\d{1,30}))?([Zz]|[+-]\d\d:?\d\d)?$/;
   const [, date, time, fraction = "0", offset = "Z"] = form.exec(text) ?? [];
   const midnightMs = Date.parse(`${date}T00:00:00Z`);

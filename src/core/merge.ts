@@ -1,6 +1,5 @@
-import { applyEdits, modify } from "jsonc-parser";
+import { applyEdits, findNodeAtLocation, modify, parseTree } from "jsonc-parser";
 import type { TokenName } from "./credential.js";
-import { isObject } from "./json.js";
 import type { Secret } from "./secret.js";
 
 /** The tokens that an answer brought. A name that is missing keeps its old value in the file. */
@@ -33,36 +32,19 @@ function merge(text: string, tokens: GrantedTokens, nowMs: number): string {
   ]);
   changes.push([["last_refresh"], new Date(nowMs).toISOString()]);
 
-  const edited = changes.reduce(
-    (current, [path, value]) =>
-      applyEdits(
-        current,
-        modify(current, path, value, { formattingOptions: { insertSpaces: true, tabSize: 2, eol: "\n" } }),
-      ),
-    text,
-  );
-  return changes.every(([path, value]) => valueAt(edited, path) === value) ? edited : rewrite(text, changes);
+  const unique = [["tokens"], ...changes.map(([path]) => path)].reduce(dropShadowed, text);
+  return changes.reduce((current, [path, value]) => edit(current, path, value), unique);
 }
 
-/**
- * The fallback for a text in which a key stands twice: an edit changes the first one, readers take the last.
- * Writing the parsed document anew leaves each key once.
- */
-function rewrite(text: string, changes: readonly [path: string[], value: string][]): string {
-  const document = JSON.parse(text) as Record<string, unknown>;
-  for (const [path, value] of changes) {
-    const [parent, child] = path;
-    if (parent === undefined) continue;
-    if (child === undefined) document[parent] = value;
-    else
-      document[parent] = {
-        ...(document[parent] as Record<string, unknown> | null | undefined),
-        [child]: value,
-      };
-  }
-  return JSON.stringify(document, null, 2);
+/** Where a key stands twice readers take the last one, and an edit changes the first: so only the last one stays. */
+function dropShadowed(text: string, path: string[]): string {
+  const root = parseTree(text);
+  const parent = root && findNodeAtLocation(root, path.slice(0, -1));
+  const twins = parent?.children?.filter(({ children }) => children?.[0]?.value === path.at(-1)) ?? [];
+  return twins.slice(1).reduce((current) => edit(current, path, undefined), text);
 }
 
-function valueAt(text: string, path: readonly string[]): unknown {
-  return path.reduce<unknown>((node, key) => (isObject(node) ? node[key] : undefined), JSON.parse(text));
+function edit(text: string, path: string[], value: string | undefined): string {
+  const formattingOptions = { insertSpaces: true, tabSize: 2, eol: "\n" };
+  return applyEdits(text, modify(text, path, value, { formattingOptions }));
 }

@@ -46,7 +46,7 @@ function planForLogin(credential: Credential, presented: Presented, granted: Gra
   if (fingerprint(credential.refreshToken) !== presented.fingerprint && !isOlder(credential, presented)) {
     return { kind: "yield", to: "newer-login" };
   }
-  const text = mergeTokens(credential.text, granted, nowMs);
+  const text = mergeTokens(credential.text.reveal(), granted, nowMs);
   return text === null ? { kind: "unclear", problem: "is nested too deeply" } : { kind: "write", text };
 }
 

@@ -34,7 +34,7 @@ export function nextCheckMs(input: {
 }): number {
   const { outcome, nowMs, failureCount, jitter } = input;
   const intervalMs = input.intervalSec * 1000;
-  const backoffMs = Math.min(doubling(FIRST_BACKOFF_MS, failureCount), MAX_BACKOFF_MS, intervalMs);
+  const backoffMs = Math.max(BRAKE_MS, Math.min(doubling(FIRST_BACKOFF_MS, failureCount), MAX_BACKOFF_MS, intervalMs));
   switch (outcome.kind) {
     case "unsaved":
       return nowMs + Math.min(doubling(FIRST_SAVE_RETRY_MS, failureCount), MAX_SAVE_RETRY_MS);
@@ -59,7 +59,7 @@ export function nextCheckMs(input: {
     case "refreshed":
     case "adopted": {
       const lookMs = nowMs + intervalMs * (1 - jitter / 20);
-      const brakeMs = outcome.kind === "fresh" ? nowMs : nowMs + Math.min(BRAKE_MS, intervalMs);
+      const brakeMs = outcome.kind === "fresh" ? nowMs : nowMs + BRAKE_MS;
       return Math.max(Math.min(lookMs, input.dueAtMs ?? lookMs), brakeMs);
     }
   }

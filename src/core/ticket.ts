@@ -168,5 +168,12 @@ function parseEvent(line: string): TicketEvent[] {
   const value = line.trim() === "" ? null : parseObject(line);
   const fields = Object.entries(FIELDS[value?.["event"] as TicketEvent["event"]] ?? { event: "never" });
   const isWhole = fields.every(([name, type]) => typeof value?.[name] === type && value?.[name] !== null);
-  return isWhole ? [value as unknown as TicketEvent] : [];
+  const event = value as unknown as TicketEvent;
+  return isWhole && isSound(event) ? [event] : [];
+}
+
+/** Looks one level deeper, where recovery relies on it: a broken ticket must not break recovery. */
+function isSound(event: TicketEvent): boolean {
+  if (event.event === "rejected") return typeof event.rejection.cause === "string";
+  return event.event !== "prepared" || Array.isArray(event.presented.accountIds);
 }

@@ -1,0 +1,365 @@
+import { describe, expect, it } from "vitest";
+import { fingerprint } from "../../src/core/fingerprint.js";
+import type { Rejection } from "../../src/core/grant.js";
+import { Secret } from "../../src/core/secret.js";
+import type { Presented, Ticket } from "../../src/core/ticket.js";
+import type { Clock, CredentialStore, Lock, OpenTicket, TicketBook } from "../../src/ports.js";
+
+/** A text of auth.json that is a login. */
+export function loginText(refreshToken: string): string {
+  return JSON.stringify({ auth_mode: "chatgpt", tokens: { refresh_token: refreshToken } }, null, 2);
+}
+
+export interface StoreWorld {
+  readonly store: CredentialStore;
+  /** Puts a text in the store's place as Codex would; null takes it away. */
+  put(text: string | null): void;
+  text(): string | null;
+}
+
+/** What every credential store keeps to. */
+export function describeCredentialStore(name: string, open: () => StoreWorld): void {
+  describe(`a credential store: ${name}`, () => {
+    it.each([
+      ["absent", null],
+      ["empty", ""],
+      ["torn", "{"],
+      ["unreadable", "[]"],
+      ["inert", '{"auth_mode":"apikey"}'],
+      ["login", loginText("rt")],
+    ])("reads what is %s", (kind, text) => {
+      const { store, put } = open();
+      put(text);
+      expect(store.read().kind).toBe(kind);
+    });
+
+    it("reads the text that is there, and tells where", () => {
+      const { store, put } = open();
+      put(loginText("rt-1"));
+      const reading = store.read();
+      expect(reading.kind === "login" && reading.credential.refreshToken.reveal()).toBe("rt-1");
+      expect(store.location).toMatch(/auth\.json$/);
+    });
+
+    it("shows an update the newest text, and writes the whole of what it asks for", async () => {
+      const { store, put, text } = open();
+      put(loginText("rt-1"));
+      store.read();
+      put(loginText("rt-2"));
+      const written = `${loginText("rt-3")}${" ".repeat(100_000)}é`;
+
+      const plan = await store.update((reading) => {
+        expect(reading.kind === "login" && reading.credential.refreshToken.reveal()).toBe("rt-2");
+        return { kind: "write", text: written };
+      });
+
+      expect(plan).toEqual({ kind: "write", text: written });
+      expect(text()).toBe(written);
+    });
+
+    it.each([
+      [{ kind: "done" }],
+      [{ kind: "yield", to: "logout" }],
+      [{ kind: "yield", to: "newer-login" }],
+      [{ kind: "unclear", problem: "is torn" }],
+    ] as const)("writes nothing when an update declines with %j", async (plan) => {
+      const { store, put, text } = open();
+      for (const before of [loginText("rt-1"), "{", null]) {
+        put(before);
+        expect(await store.update(() => plan)).toEqual(plan);
+        expect(text()).toBe(before);
+      }
+    });
+
+    it("has another mark after every change", async () => {
+      const { store, put } = open();
+      put(null);
+      const marks = [store.changeMark()];
+      put(loginText("rt-1"));
+      marks.push(store.changeMark());
+      put(loginText("rt-1, longer"));
+      marks.push(store.changeMark());
+      await store.update(() => ({ kind: "write", text: loginText("rt-2, again longer") }));
+      marks.push(store.changeMark());
+      expect(new Set(marks).size).toBe(4);
+      expect(store.changeMark()).toBe(marks.at(-1));
+    });
+
+    it("has the same mark again when the credential is gone again", () => {
+      const { store, put } = open();
+      put(null);
+      const mark = store.changeMark();
+      put(loginText("rt"));
+      put(null);
+      expect(store.changeMark()).toBe(mark);
+    });
+
+    it("expects a commit to work where nothing stands in its way", async () => {
+      const { store, put } = open();
+      put(loginText("rt"));
+      expect(store.preflight()).toBeNull();
+      expect(await store.readCredentialsStoreSetting()).toBe("file");
+    });
+  });
+}
+
+export interface BookWorld {
+  readonly book: TicketBook;
+  /** The same tickets through the eyes of a second program part. */
+  readonly again: TicketBook;
+}
+
+const PRESENTED: Presented = {
+  fingerprint: fingerprint(new Secret("rt-1")),
+  accountIds: ["acct-1", "acct-2"],
+  stampMs: 1_700_000_000_000,
+};
+const OTHER: Presented = { fingerprint: fingerprint(new Secret("rt-2")), accountIds: [], stampMs: null };
+
+async function create(book: TicketBook, presented = PRESENTED, attempt = 1): Promise<OpenTicket> {
+  const creation = await book.create(presented, attempt);
+  if (creation.kind !== "created") throw new Error(creation.kind);
+  return creation.ticket;
+}
+
+function list(book: TicketBook): readonly Ticket[] {
+  const listing = book.list();
+  if (listing.kind !== "tickets") throw new Error(listing.kind);
+  return [...listing.tickets].sort((a, b) =>
+    `${a.fingerprint}${a.attempt}`.localeCompare(`${b.fingerprint}${b.attempt}`),
+  );
+}
+
+function only(book: TicketBook): Ticket {
+  const [ticket, ...more] = list(book);
+  if (ticket === undefined || more.length > 0) throw new Error("not one ticket");
+  return ticket;
+}
+
+/** What every ticket book keeps to. */
+export function describeTicketBook(name: string, open: () => BookWorld): void {
+  const name1 = { fingerprint: PRESENTED.fingerprint, attempt: 1 };
+  const rejection: Rejection = { cause: "reused", httpStatus: 401 };
+
+  describe(`a ticket book: ${name}`, () => {
+    it("is empty at first", () => {
+      expect(list(open().book)).toEqual([]);
+    });
+
+    it("makes one creator of twenty who try at once", async () => {
+      const { book, again } = open();
+      const creations = await Promise.all(
+        Array.from({ length: 20 }, async (_none, index) => await (index % 2 === 0 ? book : again).create(PRESENTED, 1)),
+      );
+      const created = creations.flatMap((creation) => (creation.kind === "created" ? [creation.ticket] : []));
+      expect(created).toHaveLength(1);
+      expect(creations.filter(({ kind }) => kind === "exists")).toHaveLength(19);
+      expect(created[0]?.isInPlace()).toBe(true);
+      await created[0]?.close();
+    });
+
+    it("tells tickets apart by token and number", async () => {
+      const { book, again } = open();
+      for (const [presented, attempt] of [
+        [PRESENTED, 1],
+        [PRESENTED, 2],
+        [PRESENTED, 12],
+        [OTHER, 1],
+      ] as const) {
+        await (await create(book, presented, attempt)).close();
+      }
+      expect((await book.create(PRESENTED, 2)).kind).toBe("exists");
+      const names = list(again).map(
+        ({ fingerprint: token, attempt }) => `${token === OTHER.fingerprint ? 2 : 1}:${attempt}`,
+      );
+      expect(names.sort()).toEqual(["1:1", "1:12", "1:2", "2:1"]);
+    });
+
+    it("shows at once what is recorded, to everybody", async () => {
+      const { book, again } = open();
+      const ticket = await create(book);
+      expect(only(again)).toMatchObject({ ...name1, state: { kind: "prepared" }, life: "self" });
+      expect(only(again).prepared?.presented).toEqual(PRESENTED);
+
+      expect(await ticket.record({ event: "dispatched", atMs: 5 })).toBeNull();
+      expect(only(again).state).toEqual({ kind: "dispatched", atMs: 5 });
+
+      const body = Buffer.from('{"refresh_token":"rt-new-é"}');
+      await ticket.record({ event: "head", httpStatus: 200 });
+      await ticket.record({ event: "body", base64: body.subarray(0, 25).toString("base64") });
+      expect(only(again).state.kind).toBe("dispatched");
+      await ticket.record({ event: "body", base64: body.subarray(25).toString("base64") });
+      const { state } = only(again);
+      const granted = state.kind === "answered" && state.result.kind === "granted" ? state.result : null;
+      expect(granted?.tokens.refresh_token?.reveal()).toBe("rt-new-é");
+      await ticket.close();
+    });
+
+    it("takes an answer larger than the space that it reserved", async () => {
+      const { book, again } = open();
+      const ticket = await create(book);
+      await ticket.record({ event: "dispatched", atMs: 5 });
+      await ticket.record({ event: "head", httpStatus: 200 });
+      const large = `{"refresh_token":"${"r".repeat(300_000)}"}`;
+      for (let at = 0; at < large.length; at += 16_384) {
+        const piece = Buffer.from(large.slice(at, at + 16_384));
+        expect(await ticket.record({ event: "body", base64: piece.toString("base64") })).toBeNull();
+      }
+      await ticket.close();
+      expect(only(again).state.kind).toBe("answered");
+    });
+
+    it("remembers an attempt without an answer", async () => {
+      const { book, again } = open();
+      const ticket = await create(book);
+      await ticket.record({ event: "dispatched", atMs: 5 });
+      await ticket.record({ event: "unanswered", atMs: 6, cause: "deadline" });
+      await ticket.close();
+      expect(only(again).state).toEqual({ kind: "unanswered", atMs: 5 });
+    });
+
+    it("turns a ticket into a latch, and drops its journal", async () => {
+      const { book, again } = open();
+      const ticket = await create(book);
+      await ticket.record({ event: "dispatched", atMs: 5 });
+      await ticket.record({ event: "head", httpStatus: 200 });
+      await ticket.record({ event: "body", base64: Buffer.from('{"refresh_token":"rt-new"}').toString("base64") });
+
+      expect(await book.latch(name1, rejection)).toBeNull();
+
+      expect(only(again)).toMatchObject({ ...name1, state: { kind: "rejected", rejection } });
+      expect(only(again).prepared?.presented).toEqual(PRESENTED);
+      expect((await book.create(PRESENTED, 1)).kind).toBe("exists");
+      await ticket.close();
+      expect(await again.latch(name1, rejection)).toBeNull();
+      expect(only(book).state.kind).toBe("rejected");
+    });
+
+    it("cannot latch a ticket that is gone, and says so", async () => {
+      expect(await open().book.latch(name1, rejection)).toMatchObject({ kind: "missing" });
+    });
+
+    it("removes what it is told to, and nothing else", async () => {
+      const { book, again } = open();
+      for (const attempt of [1, 2, 3]) await (await create(book, PRESENTED, attempt)).close();
+      await again.remove([name1, { ...name1, attempt: 3 }, { ...name1, attempt: 99 }]);
+      expect(only(book).attempt).toBe(2);
+      await (await create(book)).close();
+      expect(list(book)).toHaveLength(2);
+    });
+
+    it("knows when a ticket was removed, or replaced by another", async () => {
+      const { book, again } = open();
+      const ticket = await create(book);
+      expect(ticket.isInPlace()).toBe(true);
+      await again.remove([name1]);
+      expect(ticket.isInPlace()).toBe(false);
+      const second = await create(again);
+      expect(ticket.isInPlace()).toBe(false);
+      expect(second.isInPlace()).toBe(true);
+
+      await ticket.record({ event: "dispatched", atMs: 5 });
+      expect(only(book).state.kind).toBe("prepared");
+      await ticket.close();
+      await second.close();
+    });
+  });
+}
+
+export interface LockWorld {
+  readonly lock: Lock;
+  readonly again: Lock;
+  /** What the holder is called. */
+  readonly holder: RegExp;
+  /** Takes the lock away behind its holder's back, and resolves when the holder can know. */
+  compromise(isKnown: () => boolean): Promise<void>;
+}
+
+async function hold(lock: Lock) {
+  const attempt = await lock.tryAcquire();
+  if (attempt.kind !== "held") throw new Error(attempt.kind);
+  return attempt.lock;
+}
+
+/** What every lock keeps to. */
+export function describeLock(name: string, open: () => LockWorld): void {
+  describe(`a lock: ${name}`, () => {
+    it("lets one in, and names the holder to the others", async () => {
+      const { lock, again, holder } = open();
+      const held = await hold(lock);
+      const attempt = await again.tryAcquire();
+      expect(attempt).toMatchObject({ kind: "taken", holder: expect.stringMatching(holder) });
+      expect((await lock.tryAcquire()).kind).toBe("taken");
+      expect(held.isCompromised()).toBe(false);
+      await held.release();
+    });
+
+    it("lets the next one in when it is released", async () => {
+      const { lock, again } = open();
+      for (const each of [lock, again, lock]) {
+        const held = await hold(each);
+        expect(held.isCompromised()).toBe(false);
+        await held.release();
+      }
+    });
+
+    it("lets one of twenty in who try at once", async () => {
+      const { lock, again } = open();
+      const attempts = await Promise.all(
+        Array.from({ length: 20 }, async (_none, index) => await (index % 2 === 0 ? lock : again).tryAcquire()),
+      );
+      const held = attempts.flatMap((attempt) => (attempt.kind === "held" ? [attempt.lock] : []));
+      expect(held).toHaveLength(1);
+      expect(attempts.filter(({ kind }) => kind === "taken")).toHaveLength(19);
+      for (const each of held) await each.release();
+    });
+
+    it("tells its holder when it was taken away, and is released without an error", async () => {
+      const { lock, compromise } = open();
+      const held = await hold(lock);
+      await compromise(() => held.isCompromised());
+      expect(held.isCompromised()).toBe(true);
+      await held.release();
+      await (await hold(lock)).release();
+    });
+  });
+}
+
+/** What every clock keeps to. */
+export function describeClock(name: string, open: () => Clock): void {
+  describe(`a clock: ${name}`, () => {
+    it("has moved on after a sleep, by no less than it was told", async () => {
+      const clock = open();
+      const startedMs = clock.nowMs();
+      await clock.sleep(30);
+      expect(clock.nowMs() - startedMs).toBeGreaterThanOrEqual(29);
+    });
+
+    it("does not sleep for nothing, or less", async () => {
+      const clock = open();
+      await clock.sleep(0);
+      await clock.sleep(-1_000_000);
+      expect(clock.nowMs()).toBeGreaterThan(0);
+    });
+
+    it("wakes early when it is asked to, without an error", async () => {
+      const clock = open();
+      const wake = new AbortController();
+      const sleeping = clock.sleep(2 ** 40, wake.signal);
+      wake.abort();
+      await sleeping;
+      await clock.sleep(2 ** 40, wake.signal);
+    });
+
+    it("wakes several sleepers in the order of their times", async () => {
+      const clock = open();
+      const order: number[] = [];
+      const sleepFor = async (ms: number): Promise<void> => {
+        await clock.sleep(ms);
+        order.push(ms);
+      };
+      await Promise.all([sleepFor(60), sleepFor(20), sleepFor(40)]);
+      expect(order).toEqual([20, 40, 60]);
+    });
+  });
+}

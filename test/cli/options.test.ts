@@ -1,0 +1,220 @@
+import * as fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { parseDurationSec } from "../../src/cli/duration.js";
+import { parseArguments, type Settings, VERSION } from "../../src/cli/options.js";
+import { check } from "../support/property.js";
+
+type Environment = Readonly<Record<string, string | undefined>>;
+
+function settingsOf(argv: readonly string[] = [], environment: Environment = {}): Settings {
+  const parsed = parseArguments(argv, environment, "/home/agent");
+  if (parsed.kind !== "run") throw new Error(JSON.stringify(parsed));
+  return parsed.settings;
+}
+
+function messageOf(argv: readonly string[], environment: Environment = {}): string {
+  const parsed = parseArguments(argv, environment, "/home/agent");
+  if (parsed.kind !== "usage-error") throw new Error(`no usage error: ${parsed.kind}`);
+  expect(parsed.message).not.toMatch(/[\n\r]/);
+  return parsed.message;
+}
+
+describe("a duration", () => {
+  it.each([
+    ["0", 0],
+    ["21600", 21_600],
+    [" 90s ", 90],
+    ["30m", 1_800],
+    ["6h", 21_600],
+    ["7d", 604_800],
+    ["3660d", 316_224_000],
+  ])("%j is %i seconds", (text, seconds) => {
+    expect(parseDurationSec(text)).toBe(seconds);
+  });
+
+  it.each([
+    "",
+    " ",
+    "-1",
+    "+1",
+    "1.5",
+    "1e3",
+    "6 h",
+    "6H",
+    "h",
+    "6hh",
+    "0x10",
+    "Infinity",
+    "NaN",
+    "3661d",
+    "999999999999",
+    "１２",
+  ])("%j is none", (text) => {
+    expect(parseDurationSec(text)).toBeNull();
+  });
+
+  it("never throws, and is exact in milliseconds", () => {
+    check(
+      fc.property(fc.oneof(fc.string(), fc.stringMatching(/^\d{1,13}[smhd]?$/)), (text) => {
+        const seconds = parseDurationSec(text);
+        expect(seconds === null || Number.isSafeInteger(seconds * 1000)).toBe(true);
+      }),
+    );
+  });
+});
+
+describe("without arguments", () => {
+  it("the shell script's defaults hold", () => {
+    expect(settingsOf()).toMatchObject({
+      codexHome: "/home/agent/.codex",
+      isOnce: false,
+      isForced: false,
+      intervalSec: 21_600,
+      safetyMarginSec: 14_400,
+      staleAfterSec: 604_800,
+      endpoint: { clientId: "app_EMoamEEZ73f0CkXaXp7hrann", caFile: null, httpProxy: "", httpsProxy: "", noProxy: "" },
+    });
+    expect(settingsOf().endpoint.url.href).toBe("https://auth.openai.com/oauth/token");
+  });
+});
+
+describe.each([
+  ["--interval", "CODEX_AUTH_REFRESH_INTERVAL_SECONDS", "intervalSec", 21_600],
+  ["--safety-margin", "CODEX_AUTH_SAFETY_MARGIN_SECONDS", "safetyMarginSec", 14_400],
+  ["--stale-after", "CODEX_AUTH_STALE_AFTER_SECONDS", "staleAfterSec", 604_800],
+] as const)("%s", (flag, variable, name, preset) => {
+  it("wins over the environment, which wins over the default", () => {
+    expect(settingsOf([])[name]).toBe(preset);
+    expect(settingsOf([], { [variable]: "77" })[name]).toBe(77);
+    expect(settingsOf([], { [variable]: "2h" })[name]).toBe(7_200);
+    expect(settingsOf([flag, "30m"], { [variable]: "77" })[name]).toBe(1_800);
+    expect(settingsOf([`${flag}=30m`], { [variable]: "77" })[name]).toBe(1_800);
+  });
+
+  it("takes a blank variable for none", () => {
+    expect(settingsOf([], { [variable]: " " })[name]).toBe(preset);
+  });
+
+  it("names its source when the number is bad", () => {
+    expect(messageOf([], { [variable]: "soon" })).toContain(variable);
+    expect(messageOf([], { [variable]: "soon" })).toContain("soon");
+    expect(messageOf([flag, "soon"])).toContain(flag);
+    expect(messageOf([flag, "-1"])).toContain(flag);
+    expect(messageOf([flag])).toContain(flag);
+  });
+
+  it("quotes no more than a little of a bad value", () => {
+    const secret = "s".repeat(2_000);
+    expect(messageOf([flag, secret]).length).toBeLessThan(300);
+  });
+});
+
+it("an interval of nothing is refused; margins of nothing are not", () => {
+  expect(messageOf(["--interval", "0"])).toContain("at least 1s");
+  expect(settingsOf(["--safety-margin", "0", "--stale-after", "0"])).toMatchObject({
+    safetyMarginSec: 0,
+    staleAfterSec: 0,
+  });
+});
+
+describe("the home", () => {
+  it("is the flag's, else CODEX_HOME, else .codex in the user's home", () => {
+    expect(settingsOf(["--codex-home", "/a"], { CODEX_HOME: "/b" }).codexHome).toBe("/a");
+    expect(settingsOf([], { CODEX_HOME: "/b" }).codexHome).toBe("/b");
+    expect(settingsOf([], { CODEX_HOME: "" }).codexHome).toBe("/home/agent/.codex");
+  });
+
+  it("has a name", () => {
+    expect(messageOf(["--codex-home", ""])).toContain("--codex-home");
+    expect(messageOf(["--codex-home="])).toContain("--codex-home");
+  });
+});
+
+it.each([[["--nonsense"]], [["--one"]], [["--forced"]], [["surprise"]], [["--once=yes"]], [["-x"]]])(
+  "%j is a usage error",
+  (argv) => {
+    expect(messageOf(argv)).not.toBe("");
+  },
+);
+
+it("--once and --force are heard", () => {
+  expect(settingsOf(["--once", "--force"])).toMatchObject({ isOnce: true, isForced: true });
+});
+
+it("help and version are shown, before anything is checked", () => {
+  expect(parseArguments(["--version"], {}, "/h")).toEqual({ kind: "show", text: `${VERSION}\n` });
+  const help = parseArguments(["--help"], {}, "/h");
+  expect(help.kind === "show" && help.text).toMatch(/--once[\s\S]*Exit codes/);
+});
+
+describe("the token endpoint", () => {
+  const VARIABLE = "CODEX_REFRESH_TOKEN_URL_OVERRIDE";
+
+  it.each([
+    "https://auth.example.com/token",
+    "http://127.0.0.1:8080/x",
+    "http://localhost/x",
+    "http://[::1]:1/x",
+    "HTTPS://a.b/",
+  ])("may be %s", (url) => {
+    expect(settingsOf([], { [VARIABLE]: url }).endpoint.url.href).toBe(new URL(url).href);
+  });
+
+  it.each([
+    "http://auth.example.com/token",
+    "http://127.0.0.1.example.com/",
+    "http://localhost@example.com/",
+    "https://user:password@auth.example.com/",
+    "https://user@auth.example.com/",
+    "ftp://127.0.0.1/",
+    "file:///etc/passwd",
+    "auth.example.com",
+    "//auth.example.com",
+    "https://",
+  ])("may not be %s", (url) => {
+    const message = messageOf([], { [VARIABLE]: url });
+    expect(message).toContain(VARIABLE);
+    expect(message).not.toContain("password@");
+  });
+
+  it("is Codex's own when the variable is blank", () => {
+    expect(settingsOf([], { [VARIABLE]: " " }).endpoint.url.hostname).toBe("auth.openai.com");
+  });
+
+  it("takes client, certificates and proxies from Codex's own variables", () => {
+    const { endpoint } = settingsOf([], {
+      CODEX_APP_SERVER_LOGIN_CLIENT_ID: "client",
+      CODEX_CA_CERTIFICATE: "/ca.pem",
+      SSL_CERT_FILE: "/other.pem",
+      https_proxy: "http://small:1",
+      HTTPS_PROXY: "http://big:1",
+      ALL_PROXY: "http://all:1",
+      NO_PROXY: "a,b",
+    });
+    expect(endpoint).toMatchObject({
+      clientId: "client",
+      caFile: "/ca.pem",
+      httpsProxy: "http://small:1",
+      httpProxy: "http://all:1",
+      noProxy: "a,b",
+    });
+    expect(settingsOf([], { SSL_CERT_FILE: "/other.pem" }).endpoint.caFile).toBe("/other.pem");
+  });
+});
+
+it("any arguments yield settings, a text or one line, and never throw", () => {
+  const word = fc.oneof(
+    fc.string(),
+    fc.constantFrom("--once", "--interval", "--codex-home", "--force", "6h", "--", "-"),
+  );
+  const environment = fc.dictionary(
+    fc.constantFrom("CODEX_HOME", "CODEX_AUTH_REFRESH_INTERVAL_SECONDS", "HTTPS_PROXY"),
+    fc.string(),
+  );
+  check(
+    fc.property(fc.array(word, { maxLength: 5 }), environment, (argv, env) => {
+      const parsed = parseArguments(argv, env, "/h");
+      if (parsed.kind === "usage-error") expect(parsed.message).toMatch(/^[^\n\r]+$/);
+    }),
+  );
+});
