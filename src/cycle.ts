@@ -3,7 +3,7 @@ import { decide, type RefreshPolicy } from "./core/decide.js";
 import { type CycleOutcome, outcomeWithoutLogin } from "./core/outcome.js";
 import { ageSec } from "./core/status.js";
 import type { LookPorts, RefreshPorts } from "./ports.js";
-import { readSettled } from "./reading.js";
+import { isAnswerWaiting, readSettled } from "./reading.js";
 
 export interface CycleSettings {
   readonly policy: RefreshPolicy;
@@ -44,9 +44,7 @@ export async function runCycle(
 
 /** The outcome when this look settles the cycle, else null. */
 function look(ports: LookPorts, reading: Reading, settings: CycleSettings): CycleOutcome | null {
-  const listing = ports.tickets.list();
-  const isUnfinished = listing.kind === "tickets" && listing.tickets.some(({ state }) => state.kind === "answered");
-  if (isUnfinished) return null;
+  if (isAnswerWaiting(ports.tickets)) return null;
   if (reading.kind !== "login") return outcomeWithoutLogin(reading);
 
   const nowMs = ports.clock.nowMs();

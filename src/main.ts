@@ -24,28 +24,18 @@ const EXIT_BUG = 70;
 /** Runs the program; the only place that reads the arguments and the environment. */
 async function main(): Promise<void> {
   const parsed = parseArguments(process.argv.slice(2), process.env, homedir());
-  switch (parsed.kind) {
-    case "show":
-      process.stdout.write(parsed.text);
-      return;
-    case "usage-error":
-      process.stderr.write(`codex-auth-watchdog: ${parsed.message}\nTry codex-auth-watchdog --help\n`);
-      process.exitCode = EXIT_USAGE;
-      return;
-    case "run":
-      await run(parsed.settings);
-  }
+  if (parsed.kind === "run") return await run(parsed.settings);
+  if (parsed.kind === "show") return void process.stdout.write(parsed.text);
+  process.stderr.write(`codex-auth-watchdog: ${parsed.message}\nTry codex-auth-watchdog --help\n`);
+  process.exitCode = EXIT_USAGE;
 }
 
 async function run(settings: Settings): Promise<void> {
   const signals = takeSignals();
   const store = fileCredentialStore(settings.codexHome);
-  const ports: LookPorts = {
-    clock: systemClock,
-    store,
-    tickets: fileTicketBook(store.location, systemClock),
-    log: stderrLog(systemClock),
-  };
+  const clock = systemClock;
+  const tickets = fileTicketBook(store.location, clock);
+  const ports: LookPorts = { clock, store, tickets, log: stderrLog(clock) };
   const sink = fileStatusSink(settings.codexHome);
   let isForced = settings.isForced; // For the first cycle only: a loop that always forced would spend a token each time.
   const cycle = async (): Promise<Told> => {
@@ -61,7 +51,7 @@ async function run(settings: Settings): Promise<void> {
   ports.log.line(
     `watchdog: starting (interval=${settings.intervalSec}s safety_margin=${settings.safetyMarginSec}s stale_after=${settings.staleAfterSec}s codex_home=${settings.codexHome})`,
   );
-  await runLoop({ clock: ports.clock, changeMark: store.changeMark, cycle }, signals);
+  await runLoop({ clock, changeMark: store.changeMark, cycle }, signals);
   ports.log.line("watchdog: stopped");
 }
 
@@ -103,14 +93,15 @@ async function tell(ports: LookPorts, sink: StatusSink, result: CycleResult, set
  */
 function reportBug(error: unknown): never {
   const { name, code, stack } = Object(error) as { name?: unknown; code?: unknown; stack?: unknown };
+  // Only what looks like a frame, a name, a code: any of them could hold text that came from elsewhere.
   const frames = String(stack)
     .split("\n")
-    .filter((line) => /^ {4}at /.test(line));
-  const what = `codex-auth-watchdog: a bug: ${String(name)} ${String(code ?? "")}; please report it with these lines`;
+    .filter((line) => /^ {4}at (?:[\w.<># [\]]{1,80} \()?(?:file:|node:)[^\s?#]+:\d+:\d+\)?$/.test(line));
+  const words = [name, code].filter((word) => typeof word === "string" && /^[A-Z][A-Za-z0-9_]{0,40}$/.test(word));
+  const what = `codex-auth-watchdog: a bug: ${words.join(" ")}; please report it with these lines`;
   process.stderr.write([what, ...frames.slice(0, 8), ""].join("\n"));
   process.exit(EXIT_BUG);
 }
 
 process.on("uncaughtException", reportBug);
-process.on("unhandledRejection", reportBug);
 main().catch(reportBug);

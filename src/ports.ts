@@ -1,6 +1,5 @@
 import type { Reading } from "./core/credential.js";
 import type { Fault } from "./core/fault.js";
-import type { Rejection } from "./core/grant.js";
 import type { CommitPlan } from "./core/reconcile.js";
 import type { Secret } from "./core/secret.js";
 import type { Status } from "./core/status.js";
@@ -65,8 +64,11 @@ export interface TicketBook {
   create(presented: Presented, attempt: number): Promise<TicketCreation>;
   /** Takes tickets away once their token is no longer in the store. Failures are left for the next run. */
   remove(tickets: readonly TicketName[]): Promise<void>;
-  /** Turns a ticket into the latch. */
-  latch(ticket: TicketName, rejection: Rejection): Promise<Fault | null>;
+  /**
+   * Ends a ticket with its verdict: the latch, or an attempt that nobody knows the end of. The answer's body
+   * goes away: nobody knows what a server puts into an error, or into half of an answer.
+   */
+  conclude(ticket: TicketName, verdict: TicketEvent): Promise<Fault | null>;
 }
 
 export type TicketListing = { readonly kind: "tickets"; readonly tickets: readonly Ticket[] } | Failed;

@@ -1,5 +1,5 @@
 import type { Reading } from "./core/credential.js";
-import type { Clock, CredentialStore } from "./ports.js";
+import type { Clock, CredentialStore, TicketBook } from "./ports.js";
 
 /** For how long torn or empty text is read again, milliseconds: Codex up to 0.165 writes in place. */
 export const SETTLE_MS = 500;
@@ -14,4 +14,10 @@ export async function readSettled({ store, clock }: { store: CredentialStore; cl
     if (!isUnsettled || clock.nowMs() >= untilMs) return reading;
     await clock.sleep(SETTLE_STEP_MS);
   }
+}
+
+/** Whether an answer that was received and not brought to its end lies in a ticket. */
+export function isAnswerWaiting(tickets: TicketBook): boolean {
+  const listing = tickets.list();
+  return listing.kind === "tickets" && listing.tickets.some(({ state }) => state.kind === "answered");
 }

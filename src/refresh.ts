@@ -17,7 +17,7 @@ import {
 } from "./core/ticket.js";
 import type { CycleSettings } from "./cycle.js";
 import type { EndpointReply, HeldLock, OpenTicket, RefreshPorts } from "./ports.js";
-import { readSettled, SETTLE_MS, SETTLE_STEP_MS } from "./reading.js";
+import { isAnswerWaiting, readSettled, SETTLE_MS, SETTLE_STEP_MS } from "./reading.js";
 
 export interface RefreshRequest extends CycleSettings {
   /** The refresh token that the look saw: another one under the lock means that a sibling was faster. */
@@ -45,18 +45,12 @@ export async function refresh(ports: RefreshPorts, request: RefreshRequest): Pro
   if (setting !== "file") return { kind: "other-store", setting };
 
   const entry = await enterLock(ports, request);
-  if ("kind" in entry) return entry.kind === "blocked" && isUnsaved(ports) ? unsaved(entry.fault) : entry;
+  if ("kind" in entry) return entry.kind === "blocked" && isAnswerWaiting(ports.tickets) ? unsaved(entry.fault) : entry;
   try {
     return await refreshUnderLock(ports, request, entry);
   } finally {
     await entry.release();
   }
-}
-
-/** Whether granted tokens lie in a ticket: until they are saved, the store's own are spent. */
-function isUnsaved({ tickets }: RefreshPorts): boolean {
-  const listing = tickets.list();
-  return listing.kind === "tickets" && listing.tickets.some(({ state }) => state.kind === "answered");
 }
 
 function unsaved(fault: Fault): CycleOutcome {
@@ -123,7 +117,15 @@ async function refreshUnderLock(ports: RefreshPorts, request: RefreshRequest, lo
         if (creation.kind === "failed") return { kind: "blocked", fault: creation.fault };
         if (creation.kind === "created") {
           const name = { fingerprint: presented.fingerprint, attempt: plan.attempt };
-          const own = { lock, credential, presented, name, ticket: creation.ticket, createdMs };
+          const own = {
+            lock,
+            credential,
+            presented,
+            name,
+            ticket: creation.ticket,
+            createdMs,
+            isRepeat: plan.isRepeat,
+          };
           return await spend(ports, { request, ...own, isRecovery: false });
         }
         break; // Another process has just created it: see what it makes of it.
@@ -144,7 +146,8 @@ async function recover(ports: RefreshPorts, tickets: readonly Ticket[]): Promise
   for (const { state, prepared, fingerprint, attempt } of tickets) {
     if (state.kind !== "answered" || prepared === null) continue;
     const name = { fingerprint, attempt };
-    const outcome = await settle(ports, state.result, { presented: prepared.presented, name, isRecovery: true });
+    const { presented } = prepared;
+    const outcome = await settle(ports, state.result, { presented, name, isRecovery: true, isRepeat: false });
     if (outcome.kind !== "adopted") return outcome;
   }
   return null;
@@ -156,6 +159,8 @@ interface Spent {
   readonly name: TicketName;
   /** Whether the answer was received by an earlier run. */
   readonly isRecovery: boolean;
+  /** Whether an earlier request with this token got no answer. */
+  readonly isRepeat: boolean;
 }
 
 /** A ticket of ours, and what it takes to use it. */
@@ -176,7 +181,9 @@ async function spend(ports: RefreshPorts, attempt: Attempt): Promise<CycleOutcom
     return outcome;
   };
   const leaveOpen = async (httpStatus: number | null, cause: string, retryAfterMs: number | null = null) => {
-    await ticket.record({ event: "unanswered", atMs: ports.clock.nowMs(), cause });
+    const verdict = { event: "unanswered", atMs: ports.clock.nowMs(), cause } as const;
+    // In place it needs no space: the way out when the disk is too full for the shorter text.
+    if ((await ports.tickets.conclude(name, verdict)) !== null) await ticket.record(verdict);
     return transient(httpStatus, cause, true, retryAfterMs);
   };
   try {
@@ -252,7 +259,9 @@ async function adoptOrLatch(ports: RefreshPorts, rejection: Rejection, spent: Sp
       await removeTickets(ports, spent.presented.fingerprint);
       return adopt(reading, spent.presented);
     }
-    if (clock.nowMs() >= untilMs) return await latch(ports, spent, rejection);
+    const isOwnUse = rejection.cause === "reused" && spent.isRepeat; // By the request whose answer was lost.
+    const verdict: Rejection = isOwnUse ? { ...rejection, cause: "lost-response" } : rejection;
+    if (clock.nowMs() >= untilMs) return await latch(ports, spent, verdict);
     await clock.sleep(WAIT_STEP_MS);
   }
 }
@@ -265,7 +274,8 @@ function adopt(reading: Reading, presented: Presented): CycleOutcome {
 }
 
 async function latch(ports: RefreshPorts, spent: Spent, rejection: Rejection): Promise<CycleOutcome> {
-  const fault = await ports.tickets.latch(spent.name, rejection);
+  const verdict = { event: "rejected", atMs: ports.clock.nowMs(), rejection } as const;
+  const fault = await ports.tickets.conclude(spent.name, verdict);
   if (fault !== null) ports.log.line(`refresh: the rejection could not be remembered (${fault.code} at ${fault.path})`);
   return { kind: "login-required", rejection, isLatched: false };
 }

@@ -1,7 +1,14 @@
 import { fstatSync, lstatSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { type FileHandle, open, unlink } from "node:fs/promises";
 import { join } from "node:path";
-import { encodeEvent, readTicketText, type Ticket, type TicketEvent, type TicketName } from "../core/ticket.js";
+import {
+  concludeText,
+  encodeEvent,
+  readTicketText,
+  type Ticket,
+  type TicketEvent,
+  type TicketName,
+} from "../core/ticket.js";
 import type { Clock, OpenTicket, TicketBook } from "../ports.js";
 import { errnoOf, toFault } from "./errno.js";
 import { findPlace, ownerFor, type Place } from "./place.js";
@@ -56,17 +63,15 @@ export function fileTicketBook(authJsonPath: string, clock: Clock): TicketBook {
       // What cannot be removed now is found settled by the next run.
       for (const ticket of tickets) await unlink(pathOf(ticket)).catch(() => undefined);
     },
-    latch: async (ticket, rejection) => {
+    conclude: async (ticket, verdict) => {
       const path = pathOf(ticket);
       try {
         const { replaceFile } = await import("./whole-file.js");
-        // The answer's body goes away with the rest: nobody knows what a server puts into an error.
-        const [prepared = ""] = readFileSync(path, "utf8").split("\n");
-        const rejected = encodeEvent({ event: "rejected", atMs: clock.nowMs(), rejection });
-        await replaceFile(path, `${prepared}\n${rejected}`, ownerFor(findPlace(authJsonPath)), "durable");
+        const text = concludeText(readFileSync(path, "utf8"), verdict);
+        await replaceFile(path, text, ownerFor(findPlace(authJsonPath)), "durable");
         return null;
       } catch (error) {
-        return toFault(error, "remember the rejection in", path);
+        return toFault(error, "conclude the ticket", path);
       }
     },
   };

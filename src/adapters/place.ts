@@ -1,4 +1,4 @@
-import { realpathSync, statSync } from "node:fs";
+import { existsSync, realpathSync, statSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import type { Owner } from "./whole-file.js";
 
@@ -32,7 +32,7 @@ export function findPlace(authJsonPath: string): Place {
  */
 export function ownerFor(place: Pick<Place, "file" | "directory">): Owner | null {
   if (process.geteuid?.() !== 0) return null;
-  const { uid, gid } = statSync(place.file, { throwIfNoEntry: false }) ?? statSync(place.directory);
+  const { uid, gid } = statSync(existsSync(place.file) ? place.file : place.directory);
   return { uid, gid };
 }
 

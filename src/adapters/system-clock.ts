@@ -1,3 +1,4 @@
+import { setTimeout } from "node:timers/promises";
 import type { Clock } from "../ports.js";
 
 /**
@@ -13,20 +14,10 @@ export const systemClock: Clock = {
     const startedMs = performance.now();
     // Whichever clock gets there first: the wall clock jumps ahead after a suspend, and may be set back.
     const remainingMs = (): number => Math.min(wakeAtMs - Date.now(), startedMs + durationMs - performance.now());
+    const options = wake === undefined ? {} : { signal: wake };
     while (remainingMs() > 0 && wake?.aborted !== true) {
-      await tick(Math.min(remainingMs(), MAX_TICK_MS), wake);
+      // Its only error says that it was woken.
+      await setTimeout(Math.min(remainingMs(), MAX_TICK_MS), undefined, options).catch(() => undefined);
     }
   },
 };
-
-async function tick(durationMs: number, wake: AbortSignal | undefined): Promise<void> {
-  await new Promise<void>((resolve) => {
-    const end = (): void => {
-      clearTimeout(timer);
-      wake?.removeEventListener("abort", end);
-      resolve();
-    };
-    const timer = setTimeout(end, durationMs);
-    wake?.addEventListener("abort", end, { once: true });
-  });
-}

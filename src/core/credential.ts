@@ -116,6 +116,14 @@ export function parseRfc3339Ms(text: string): number | null {
   return Number.isNaN(ms) ? null : ms;
 }
 
+/** What a file without auth_mode is taken for, by the first of these fields that it holds. */
+const IMPLIED_MODES = [
+  ["personal_access_token", "personalAccessToken"],
+  ["bedrock_api_key", "bedrockApiKey"],
+  ["bedrock_access_keys", "bedrockAccessKeys"],
+  ["OPENAI_API_KEY", "apikey"],
+] as const;
+
 /** The mode in force, shown safely; null when the field is there but is no string. */
 function resolveAuthMode(document: JsonObject): string | null {
   const mode = document["auth_mode"] ?? null;
@@ -125,17 +133,10 @@ function resolveAuthMode(document: JsonObject): string | null {
     // The value goes into the log: a name is shown, anything else (it could be a misplaced token) is not.
     return /^[A-Za-z_]{1,30}$/.test(mode) ? mode : "unrecognized";
   }
-  if (isPresent(document["personal_access_token"])) return "personalAccessToken";
-  if (isPresent(document["bedrock_api_key"])) return "bedrockApiKey";
-  if (isPresent(document["bedrock_access_keys"])) return "bedrockAccessKeys";
-  if (isPresent(document["OPENAI_API_KEY"])) return "apikey";
-  return "chatgpt";
+  const [, implied = "chatgpt"] = IMPLIED_MODES.find(([field]) => (document[field] ?? null) !== null) ?? [];
+  return implied;
 }
 
 function unreadable(problem: string): Reading {
   return { kind: "unreadable", problem: `${problem}; ${MEND}` };
-}
-
-function isPresent(value: unknown): boolean {
-  return value !== undefined && value !== null;
 }

@@ -5,7 +5,7 @@ import type { GrantedTokens } from "./merge.js";
 import { Secret } from "./secret.js";
 
 /** Why the authorization server will not renew this login any more. */
-export type RejectionCause = "expired" | "reused" | "revoked" | "ended" | "other-account" | "unnamed";
+export type RejectionCause = "expired" | "reused" | "revoked" | "ended" | "other-account" | "lost-response" | "unnamed";
 
 /** A verdict on the refresh token itself: final until the file holds another token. */
 export interface Rejection {

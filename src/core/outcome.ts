@@ -65,6 +65,7 @@ const REJECTED_BECAUSE: Readonly<Record<RejectionCause, string>> = {
   revoked: "the refresh token was revoked",
   ended: "the account or its session was ended",
   unnamed: "refresh_token rejected",
+  "lost-response": "the server rotated it, and the answer of that earlier request was lost on its way",
   "other-account": "the answer was for another account; nothing of it was stored",
 };
 

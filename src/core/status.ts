@@ -45,7 +45,8 @@ export function buildStatus(input: {
 }): Status {
   const { report, reading, nowMs } = input;
   const credential = reading.kind === "login" ? reading.credential : null;
-  const { lastRefreshText, lastRefreshMs } = credential ?? (reading.kind === "inert" ? reading : NEVER);
+  const { lastRefreshText, lastRefreshMs } =
+    credential ?? (reading.kind === "inert" ? reading : { lastRefreshText: "", lastRefreshMs: null });
   return {
     last_refresh: lastRefreshText,
     last_refresh_age_seconds: ageSec(lastRefreshMs, nowMs) ?? -1,
@@ -62,8 +63,6 @@ export function buildStatus(input: {
     operator_action: report.action,
   };
 }
-
-const NEVER = { lastRefreshText: "", lastRefreshMs: null };
 
 /** RFC 3339, or null for what has no date that can be written. */
 function toIso(ms: number | null): string | null {

@@ -83,8 +83,8 @@ const MAX_DISPATCHES = 3;
 const DISPATCH_WINDOW_MS = 86_400_000;
 
 export type AttemptPlan =
-  /** Create ticket number `attempt`. */
-  | { readonly kind: "go"; readonly attempt: number }
+  /** Create ticket number `attempt`. `isRepeat`: an earlier request with this token got no answer. */
+  | { readonly kind: "go"; readonly attempt: number; readonly isRepeat: boolean }
   | { readonly kind: "in-flight"; readonly holder: Holder | null }
   | { readonly kind: "latched"; readonly rejection: Rejection }
   | { readonly kind: "exhausted"; readonly untilMs: number };
@@ -111,7 +111,8 @@ export function planAttempt(tickets: readonly Ticket[], nowMs: number, isForced:
   if (recent.length >= MAX_DISPATCHES) {
     return { kind: "exhausted", untilMs: Math.min(...recent) + DISPATCH_WINDOW_MS };
   }
-  return { kind: "go", attempt: Math.max(0, ...tickets.map((ticket) => ticket.attempt)) + 1 };
+  const attempt = Math.max(0, ...tickets.map((ticket) => ticket.attempt)) + 1;
+  return { kind: "go", attempt, isRepeat: dispatches.length > 0 };
 }
 
 /** Whether the ticket's process may still be at work with the token. */
@@ -127,6 +128,14 @@ export function isInFlight(ticket: Ticket, nowMs: number): boolean {
 /** One event as the line that goes into the ticket. */
 export function encodeEvent(event: TicketEvent): string {
   return `${JSON.stringify(event)}\n`;
+}
+
+/**
+ * The text of a ticket that has come to its end: the verdict, and what led to it without the answer's body.
+ * Nobody knows what a server puts into an error, or into half of an answer.
+ */
+export function concludeText(text: string, verdict: TicketEvent): string {
+  return `${(text.match(/^{"event":"(?:prepared|dispatched)".*\n/gm) ?? []).join("")}${encodeEvent(verdict)}`;
 }
 
 /** What the text of a ticket says. Never throws: what is no event of ours is passed over. */

@@ -210,7 +210,8 @@ describe("tickets as files", () => {
     if (creation.kind === "created") await creation.ticket.close();
     const owner = { uid: 1_234, gid: 4_321 };
     expect(statSync(join(home.path, fileName))).toMatchObject(owner);
-    await book.latch({ ...presented, attempt: 1 }, { cause: "expired", httpStatus: 401 });
+    const rejection = { cause: "expired", httpStatus: 401 } as const;
+    await book.conclude({ ...presented, attempt: 1 }, { event: "rejected", atMs: 1, rejection });
     expect(statSync(join(home.path, fileName))).toMatchObject(owner);
   });
 

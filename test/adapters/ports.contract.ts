@@ -140,6 +140,7 @@ function only(book: TicketBook): Ticket {
 export function describeTicketBook(name: string, open: () => BookWorld): void {
   const name1 = { fingerprint: PRESENTED.fingerprint, attempt: 1 };
   const rejection: Rejection = { cause: "reused", httpStatus: 401 };
+  const rejected = { event: "rejected", atMs: 7, rejection } as const;
 
   describe(`a ticket book: ${name}`, () => {
     it("is empty at first", () => {
@@ -225,18 +226,31 @@ export function describeTicketBook(name: string, open: () => BookWorld): void {
       await ticket.record({ event: "head", httpStatus: 200 });
       await ticket.record({ event: "body", base64: Buffer.from('{"refresh_token":"rt-new"}').toString("base64") });
 
-      expect(await book.latch(name1, rejection)).toBeNull();
+      expect(await book.conclude(name1, rejected)).toBeNull();
 
       expect(only(again)).toMatchObject({ ...name1, state: { kind: "rejected", rejection } });
       expect(only(again).prepared?.presented).toEqual(PRESENTED);
       expect((await book.create(PRESENTED, 1)).kind).toBe("exists");
       await ticket.close();
-      expect(await again.latch(name1, rejection)).toBeNull();
+      expect(await again.conclude(name1, rejected)).toBeNull();
       expect(only(book).state.kind).toBe("rejected");
     });
 
-    it("cannot latch a ticket that is gone, and says so", async () => {
-      expect(await open().book.latch(name1, rejection)).toMatchObject({ kind: "missing" });
+    it("forgets the answer of an attempt that came to nothing, and keeps that it was dispatched", async () => {
+      const { book, again } = open();
+      const ticket = await create(book);
+      await ticket.record({ event: "dispatched", atMs: 5 });
+      await ticket.record({ event: "head", httpStatus: 200 });
+      await ticket.record({ event: "body", base64: Buffer.from('{"refresh_token":"rt-new"}').toString("base64") });
+      await ticket.close();
+
+      expect(await book.conclude(name1, { event: "unanswered", atMs: 6, cause: "bad-body" })).toBeNull();
+
+      expect(only(again).state).toEqual({ kind: "unanswered", atMs: 5 });
+    });
+
+    it("cannot conclude a ticket that is gone, and says so", async () => {
+      expect(await open().book.conclude(name1, rejected)).toMatchObject({ kind: "missing" });
     });
 
     it("removes what it is told to, and nothing else", async () => {

@@ -84,7 +84,7 @@ describe("the shell script's words", () => {
   it("stand for what may pass by itself", () => {
     for (const outcome of OUTCOMES.transient) {
       expect(lineOf(outcome)).toContain("transient");
-      expect(reportOutcome(outcome, LOCATION).word).toMatch(/^fail:transient_\d{3}$/);
+      expect(reportOutcome(outcome, LOCATION).word).toMatch(/^fail:(transient_\d{3}|apply_response)$/);
     }
     expect(reportOutcome(OUTCOMES.transient[8] ?? { kind: "absent" }, LOCATION).word).toBe("fail:transient_000");
   });
@@ -112,8 +112,8 @@ it("advises --force only where it would help", () => {
 
 it.each([
   ["", { kind: "absent" }],
-  ["{", { kind: "unreadable", problem: "is not complete JSON" }],
-  ["[]", { kind: "unreadable", problem: "is JSON, but not an object" }],
+  ["{", { kind: "unreadable", problem: "is not complete JSON; mend it, or log in again" }],
+  ["[]", { kind: "unreadable", problem: "is JSON, but not an object; mend it, or log in again" }],
   ['{"auth_mode":"apikey"}', { kind: "inert", reason: "auth_mode=apikey" }],
 ])("a store that holds %j is an outcome of its own", (text, outcome) => {
   const reading = readCredential(text);

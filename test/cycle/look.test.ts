@@ -35,7 +35,11 @@ it("does not even load the refresh for a fresh login", async () => {
 it.each([
   ["no file", null, { kind: "absent" }],
   ["an empty file", "", { kind: "absent" }],
-  ["half a file", '{"tokens": {"refresh_to', { kind: "unreadable", problem: "is not complete JSON" }],
+  [
+    "half a file",
+    '{"tokens": {"refresh_to',
+    { kind: "unreadable", problem: expect.stringContaining("is not complete JSON") },
+  ],
   ["an API key", '{"OPENAI_API_KEY":"sk-made-up"}', { kind: "inert", reason: "auth_mode=apikey" }],
   ["external tokens", '{"auth_mode":"chatgptAuthTokens"}', { kind: "inert", reason: "auth_mode=chatgptAuthTokens" }],
   ["a follower's login", '{"tokens":{"refresh_token":""}}', { kind: "inert", reason: "no_refresh_token" }],

@@ -511,7 +511,7 @@ describe("a rejection", () => {
   });
 
   it("that cannot be remembered still costs no second request", async () => {
-    const { machine, watchdog } = setUpDue((call) => (call === "tickets.latch" ? makeFault("disk-full") : null));
+    const { machine, watchdog } = setUpDue((call) => (call === "tickets.conclude" ? makeFault("disk-full") : null));
     machine.server.script({ httpStatus: 401 });
 
     expect((await outcomeOf(watchdog)).kind).toBe("login-required");

@@ -18,12 +18,20 @@ export class Home {
     writeFileSync(this.authJsonPath, text, { mode: 0o600 });
   }
 
+  removeAuth(): void {
+    rmSync(this.authJsonPath);
+  }
+
   readAuth(): string {
     return readFileSync(this.authJsonPath, "utf8");
   }
 
   readTokens(): Record<string, string> {
     return (JSON.parse(this.readAuth()) as { tokens: Record<string, string> }).tokens;
+  }
+
+  readRefreshToken(): string {
+    return String(this.readTokens()["refresh_token"]);
   }
 
   readStatus(): Record<string, unknown> {

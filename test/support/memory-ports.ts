@@ -1,9 +1,9 @@
 import { type Reading, readCredential } from "../../src/core/credential.js";
 import type { Fault } from "../../src/core/fault.js";
-import type { Rejection } from "../../src/core/grant.js";
 import type { CommitPlan } from "../../src/core/reconcile.js";
 import type { Status } from "../../src/core/status.js";
 import {
+  concludeText,
   encodeEvent,
   type HolderLife,
   type Presented,
@@ -496,13 +496,12 @@ export class MemoryProcess implements RefreshPorts {
           if (fault === null) machine.removeTicket(ticket);
         }
       },
-      latch: async (ticket: TicketName, rejection: Rejection) => {
-        const fault = await this.asyncCall("tickets.latch");
+      conclude: async (ticket: TicketName, verdict: TicketEvent) => {
+        const fault = await this.asyncCall("tickets.conclude");
         if (fault !== null) return fault;
-        const [prepared] = machine.ticketAt(ticket)?.text.split("\n") ?? [];
-        if (prepared === undefined) return makeFault("missing", "remember the rejection in");
-        const rejected = encodeEvent({ event: "rejected", atMs: machine.clock.nowMs(), rejection });
-        machine.replaceTicket(ticket, `${prepared}\n${rejected}`);
+        const text = machine.ticketAt(ticket)?.text;
+        if (text === undefined) return makeFault("missing", "conclude the ticket");
+        machine.replaceTicket(ticket, concludeText(text, verdict));
         return null;
       },
     };

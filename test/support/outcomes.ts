@@ -8,7 +8,15 @@ const FAULT_KINDS: readonly FaultKind[] = [
   ...(["disk-full", "read-only", "permission", "busy-mount", "too-many-open-files"] as const),
   ...(["wrong-file-type", "too-large", "missing", "io"] as const),
 ];
-const CAUSES: readonly RejectionCause[] = ["expired", "reused", "revoked", "ended", "other-account", "unnamed"];
+const CAUSES: readonly RejectionCause[] = [
+  "expired",
+  "reused",
+  "revoked",
+  "ended",
+  "other-account",
+  "lost-response",
+  "unnamed",
+];
 
 function transient(httpStatus: number | null, cause: string, wasSent: boolean): CycleOutcome {
   return { kind: "transient", httpStatus, cause, wasSent, retryAfterMs: null };

@@ -1,4 +1,6 @@
 import { type ChildProcess, spawn } from "node:child_process";
+import { chmodSync, cpSync } from "node:fs";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
 /** The built program, as users run it. */
@@ -19,6 +21,8 @@ export interface RunOptions {
   readonly env?: Readonly<Record<string, string>>;
   readonly uid?: number;
   readonly cwd?: string;
+  /** Another place of the built program. */
+  readonly programPath?: string;
 }
 
 export interface Running {
@@ -30,7 +34,7 @@ export interface Running {
 
 /** Starts the built program with nothing in its environment but PATH, HOME and what is given. */
 export function startProgram(options: RunOptions = {}): Running {
-  return start(NODE_PATH, [PROGRAM_PATH, ...(options.args ?? ["--once"])], options);
+  return start(NODE_PATH, [options.programPath ?? PROGRAM_PATH, ...(options.args ?? ["--once"])], options);
 }
 
 export async function runProgram(options: RunOptions = {}): Promise<RunResult> {
@@ -57,6 +61,26 @@ export function start(command: string, args: readonly string[], options: RunOpti
     child.on("close", (code, signal) => resolve({ code, signal, stdout, stderr }));
   });
   return { child, ended, stderr: () => stderr };
+}
+
+/** The lines of a log, without the time before each. */
+export function messages(stderr: string): string[] {
+  return stderr
+    .split("\n")
+    .filter((line) => line !== "")
+    .map((line) => line.replace(/^\[codex_auth_refresh \d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ\] /, ""));
+}
+
+/**
+ * Copies the built program to where every user can read it: a clone may lie where only its owner can.
+ *
+ * @returns the path of the copy, for `RunOptions.programPath`
+ */
+export function copyProgram(directory: string): string {
+  const root = fileURLToPath(new URL("../../", import.meta.url));
+  for (const part of ["bin", "dist"]) cpSync(join(root, part), join(directory, part), { recursive: true });
+  chmodSync(directory, 0o755);
+  return join(directory, "bin", "watchdog.mjs");
 }
 
 /** Waits for a condition with a deadline; the deadline is for a broken program, not for a slow machine. */

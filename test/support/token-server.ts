@@ -1,5 +1,7 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
+import { Readable } from "node:stream";
+import { pipeline } from "node:stream/promises";
 import { getResponse, HttpResponse, http } from "msw";
 import { type LoginOptions, makeTokens, type Tokens } from "./login.js";
 
@@ -41,6 +43,8 @@ export class TokenServer {
   /** How often a retired token was presented. Each one costs somebody a login. */
   reuseCount = 0;
   url = "";
+  /** Called when a request has arrived, before anything is decided about its answer. */
+  onPost: ((post: Post) => void | Promise<void>) | null = null;
   readonly #server: Server;
   readonly #active = new Map<string, number>();
   readonly #retired = new Map<string, number>();
@@ -120,6 +124,7 @@ export class TokenServer {
     const refreshToken = String(body["refresh_token"]);
     const post: Post = { refreshToken, body, headers: request.headers };
     this.posts.push(post);
+    await this.onPost?.(post);
     const reply = this.#script.shift() ?? this.#always;
     reply?.beforeAnswer?.(post);
     if (reply?.delayMs !== undefined) await new Promise((resolve) => setTimeout(resolve, reply.delayMs));
@@ -149,17 +154,11 @@ async function send(response: ServerResponse, answer: Response, fault: Reply["fa
     return;
   }
   // A promised length that is never reached makes the broken connection visible to the client.
-  const length = fault === undefined ? {} : { "content-length": String(text.length + 1_000) };
+  const length = fault === undefined || fault === "endless" ? {} : { "content-length": String(text.length + 1_000) };
   response.writeHead(answer.status, { ...Object.fromEntries(answer.headers), ...length });
   switch (fault) {
     case "endless":
-      response.removeHeader("content-length");
-      while (!response.destroyed) {
-        const isDrained = response.write("x".repeat(65_536));
-        await new Promise((resolve) =>
-          isDrained ? setImmediate(resolve) : response.once("drain", resolve).once("close", resolve),
-        );
-      }
+      await pipeline(Readable.from(endlessText()), response).catch(() => undefined); // Until the client leaves.
       return;
     case "half-body-reset":
     case "whole-body-reset": {
@@ -179,6 +178,10 @@ async function send(response: ServerResponse, answer: Response, fault: Reply["fa
     default:
       response.end(text);
   }
+}
+
+function* endlessText(): Generator<string> {
+  for (;;) yield "x".repeat(65_536);
 }
 
 async function readAll(request: IncomingMessage): Promise<string> {
