@@ -83,7 +83,8 @@ async function tell(ports: LookPorts, sink: StatusSink, result: CycleResult, set
   const nextCheckAtMs = settings.isOnce ? null : nextMs;
   const status = buildStatus({ report, reading, dueAtMs, nextCheckAtMs, failureCount, nowMs, version: VERSION });
   const fault = await sink.write(status);
-  if (fault !== null) ports.log.line(`status: ${describeFault(fault)}`);
+  const isToldAlready = outcome.kind === "blocked" && outcome.fault.kind === fault?.kind;
+  if (fault !== null && !isToldAlready) ports.log.line(`status: ${describeFault(fault)}`);
   return { exitCode: report.exitCode, nextCheckAtMs: nextMs };
 }
 

@@ -10,7 +10,7 @@ const KINDS: Readonly<Record<string, FaultKind>> = {
   EMFILE: "too-many-open-files",
   ENFILE: "too-many-open-files",
   EISDIR: "wrong-file-type",
-  ENOTDIR: "wrong-file-type",
+  ENOTDIR: "not-a-directory",
   ENXIO: "wrong-file-type",
   ELOOP: "wrong-file-type",
   EFBIG: "too-large",

@@ -19,8 +19,8 @@ export function fileStatusSink(codexHome: string): StatusSink {
     },
     write: async (status) => {
       try {
-        // An absent home stays absent: an image's smoke check must leave no trace.
-        if (!existsSync(codexHome)) return null;
+        // An absent home stays absent: an image's smoke check must leave no trace. The dot asks for a directory.
+        if (!existsSync(`${codexHome}/.`)) return null;
         // write-file-atomic follows a symbolic link; the script replaced it, and so can't be led astray.
         if (lstatSync(path, { throwIfNoEntry: false })?.isSymbolicLink() === true) unlinkSync(path);
         const { replaceFile } = await import("./whole-file.js");

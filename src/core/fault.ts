@@ -6,6 +6,7 @@ export type FaultKind =
   | "busy-mount"
   | "too-many-open-files"
   | "wrong-file-type"
+  | "not-a-directory"
   | "too-large"
   | "missing"
   | "io";
@@ -27,6 +28,7 @@ const CURES: Readonly<Record<FaultKind, string>> = {
   "busy-mount": "mount the directory instead of the single file",
   "too-many-open-files": "raise the limit on open files",
   "wrong-file-type": "put a regular file there",
+  "not-a-directory": "CODEX_HOME must be a directory",
   "too-large": "restore a real auth.json there",
   missing: "create it",
   io: "check the disk",

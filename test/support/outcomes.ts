@@ -6,7 +6,7 @@ type Kind = CycleOutcome["kind"];
 
 const FAULT_KINDS: readonly FaultKind[] = [
   ...(["disk-full", "read-only", "permission", "busy-mount", "too-many-open-files"] as const),
-  ...(["wrong-file-type", "too-large", "missing", "io"] as const),
+  ...(["wrong-file-type", "not-a-directory", "too-large", "missing", "io"] as const),
 ];
 const CAUSES: readonly RejectionCause[] = [
   "expired",
