@@ -1,4 +1,5 @@
-// Bundles src/main.ts into dist/watchdog.mjs. What a run without a refresh does not need lies in chunks of its own.
+// Bundles src into dist/: what every run needs in watchdog.cjs, what only some need in files of their own.
+// CommonJS, because Node starts it faster: an empty ES module costs about a third more than an empty script.
 import { readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -7,17 +8,25 @@ import { build } from "esbuild";
 const root = fileURLToPath(new URL("..", import.meta.url));
 const dist = join(root, "dist");
 
-await rm(dist, { recursive: true, force: true });
-const { metafile } = await build({
+/**
+ * What the program asks for by a dynamic import, once it is sure that it needs it. Each file has its own copy of
+ * what it shares with the others, classes too: `instanceof` and `#private` fields don't reach from one to another.
+ */
+const LAZY = {
+  "refreshing.cjs": [
+    "./src/refresh.ts",
+    "./src/adapters/file-lock.ts",
+    "./src/adapters/http-token-endpoint.ts",
+    "./src/adapters/whole-file.ts",
+    "smol-toml",
+  ],
+  "flags.cjs": ["./src/cli/flags.ts"],
+};
+
+const shared = {
   absWorkingDir: root,
-  metafile: true,
-  entryPoints: { watchdog: "src/main.ts" },
-  outdir: "dist",
-  outExtension: { ".js": ".mjs" },
-  chunkNames: "chunks/[name]-[hash]",
   bundle: true,
-  splitting: true,
-  format: "esm",
+  format: "cjs",
   platform: "node",
   target: "node20.18",
   // jsonc-parser's "main" is a UMD file that esbuild can't follow; its "module" is plain ESM.
@@ -25,29 +34,56 @@ const { metafile } = await build({
   minifySyntax: true,
   minifyWhitespace: true,
   legalComments: "none",
-  // The bundled CommonJS packages ask for these; ESM has them under other names.
-  banner: { js: 'import{createRequire as __cr}from"node:module";const require=__cr(import.meta.url);' },
-  define: { __filename: "import.meta.filename", __dirname: "import.meta.dirname" },
+  metafile: true,
   logLevel: "warning",
-});
+};
 
-await writeFile(join(dist, "THIRD_PARTY_LICENSES.txt"), await collectLicenses(Object.keys(metafile.inputs)));
+await rm(dist, { recursive: true, force: true });
+const results = await Promise.all([
+  build({
+    ...shared,
+    entryPoints: ["src/main.ts"],
+    outfile: join(dist, "watchdog.cjs"),
+    // A dynamic import becomes a require: it loads just as late, and starts no ES module loader.
+    supported: { "dynamic-import": false },
+    plugins: [{ name: "lazy", setup: resolveLazily }],
+  }),
+  ...Object.entries(LAZY).map(([file, paths]) =>
+    build({
+      ...shared,
+      stdin: { contents: paths.map((path) => `export * from "${path}";`).join("\n"), resolveDir: root },
+      outfile: join(dist, file),
+    }),
+  ),
+]);
+const inputs = results.flatMap(({ metafile }) => Object.keys(metafile.inputs));
+await writeFile(join(dist, "THIRD_PARTY_LICENSES.txt"), await collectLicenses(inputs));
+
+/** @param {import("esbuild").PluginBuild} bundler */
+function resolveLazily(bundler) {
+  bundler.onResolve({ filter: /./ }, ({ kind, path }) => {
+    if (kind !== "dynamic-import" || path.startsWith("node:")) return undefined;
+    const suffix = path.replace(/^\.+/, "").replace(/\.js$/, ".ts");
+    const [file] = Object.entries(LAZY).find(([, paths]) => paths.some((lazy) => lazy.endsWith(suffix))) ?? [];
+    if (file === undefined) throw new Error(`${path} is imported lazily: say in scripts/build.mjs where it goes`);
+    return { path: `./${file}`, external: true };
+  });
+}
 
 /**
  * The bundled packages' licence texts, which have to go where the code goes.
- * @param {readonly string[]} inputs paths of the bundled files, relative to the root
+ * @param {readonly string[]} paths the bundled files, relative to the root
  */
-async function collectLicenses(inputs) {
-  const packages = new Set(inputs.map((path) => /^.*node_modules\/(?:@[^/]+\/)?[^/]+/.exec(path)?.[0] ?? ""));
+async function collectLicenses(paths) {
+  const packages = new Set(paths.map((path) => /^.*node_modules\/(?:@[^/]+\/)?[^/]+/.exec(path)?.[0] ?? ""));
   packages.delete("");
-  const notices = [...packages]
-    .sort((a, b) => a.localeCompare(b))
-    .map(async (path) => {
-      const { name, version, license } = JSON.parse(await readFile(join(root, path, "package.json"), "utf8"));
-      const file = (await readdir(join(root, path))).find((entry) => /^licen[cs]e/i.test(entry));
-      if (file === undefined) throw new Error(`${name} has no licence file: its code can't be bundled`);
-      const text = await readFile(join(root, path, file), "utf8");
-      return `${name} ${version} (${license})\n\n${text.trim()}\n`;
-    });
+  const sorted = [...packages].sort((a, b) => a.localeCompare(b));
+  const notices = sorted.map(async (path) => {
+    const { name, version, license } = JSON.parse(await readFile(join(root, path, "package.json"), "utf8"));
+    const file = (await readdir(join(root, path))).find((entry) => /^licen[cs]e/i.test(entry));
+    if (file === undefined) throw new Error(`${name} has no licence file: its code can't be bundled`);
+    const text = await readFile(join(root, path, file), "utf8");
+    return `${name} ${version} (${license})\n\n${text.trim()}\n`;
+  });
   return (await Promise.all(notices)).join(`\n${"-".repeat(80)}\n\n`);
 }

@@ -18,16 +18,13 @@ import type { LookPorts, RefreshPorts, StatusSink } from "./ports.js";
 /** A whole request, and its connection, fits into this: a waiting process sees the outcome, milliseconds. */
 const LOCK_WAIT_MS = 75_000;
 
-const EXIT_USAGE = 64;
-const EXIT_BUG = 70;
-
 /** Runs the program; the only place that reads the arguments and the environment. */
 async function main(): Promise<void> {
-  const parsed = parseArguments(process.argv.slice(2), process.env, homedir());
+  const parsed = await parseArguments(process.argv.slice(2), process.env, homedir());
   if (parsed.kind === "run") return await run(parsed.settings);
   if (parsed.kind === "show") return void process.stdout.write(parsed.text);
   process.stderr.write(`codex-auth-watchdog: ${parsed.message}\nTry codex-auth-watchdog --help\n`);
-  process.exitCode = EXIT_USAGE;
+  process.exitCode = 64; // EX_USAGE of sysexits(3)
 }
 
 async function run(settings: Settings): Promise<void> {
@@ -42,7 +39,7 @@ async function run(settings: Settings): Promise<void> {
     const cycleSettings = { policy: settings, isForced, lockWaitMs: LOCK_WAIT_MS, stop: signals.stop };
     isForced = false;
     const result = await runCycle(ports, () => openRefreshPorts(ports, settings), cycleSettings);
-    return await tell(ports, sink, result, settings);
+    return tell(ports, sink, result, settings);
   };
   if (settings.isOnce) {
     process.exitCode = (await cycle()).exitCode;
@@ -71,7 +68,7 @@ async function openRefreshPorts(ports: LookPorts, settings: Settings): Promise<R
 }
 
 /** Tells an outcome to the log and to the status. */
-async function tell(ports: LookPorts, sink: StatusSink, result: CycleResult, settings: Settings): Promise<Told> {
+function tell(ports: LookPorts, sink: StatusSink, result: CycleResult, settings: Settings): Told {
   const { outcome, reading } = result;
   const nowMs = ports.clock.nowMs();
   const report = reportOutcome(outcome, ports.store.location);
@@ -82,7 +79,7 @@ async function tell(ports: LookPorts, sink: StatusSink, result: CycleResult, set
   ports.log.line(report.line);
   const nextCheckAtMs = settings.isOnce ? null : nextMs;
   const status = buildStatus({ report, reading, dueAtMs, nextCheckAtMs, failureCount, nowMs, version: VERSION });
-  const fault = await sink.write(status);
+  const fault = sink.write(status);
   const isToldAlready = outcome.kind === "blocked" && outcome.fault.kind === fault?.kind;
   if (fault !== null && !isToldAlready) ports.log.line(`status: ${describeFault(fault)}`);
   return { exitCode: report.exitCode, nextCheckAtMs: nextMs };
@@ -101,7 +98,7 @@ function reportBug(error: unknown): never {
   const words = [name, code].filter((word) => typeof word === "string" && /^[A-Z][A-Za-z0-9_]{0,40}$/.test(word));
   const what = `codex-auth-watchdog: a bug: ${words.join(" ")}; please report it with these lines`;
   process.stderr.write([what, ...frames.slice(0, 8), ""].join("\n"));
-  process.exit(EXIT_BUG);
+  process.exit(70); // EX_SOFTWARE of sysexits(3)
 }
 
 process.on("uncaughtException", reportBug);

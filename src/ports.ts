@@ -127,7 +127,7 @@ export interface StatusSink {
   /** The failures in a row that the last status tells; 0 when there is none. */
   readFailureCount(): number;
   /** @returns null, or what stood in the way; a failing status never fails a refresh */
-  write(status: Status): Promise<Fault | null>;
+  write(status: Status): Fault | null;
 }
 
 /** One line for one event. Lines never hold a token. */

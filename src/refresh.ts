@@ -259,9 +259,9 @@ async function adoptOrLatch(ports: RefreshPorts, rejection: Rejection, spent: Sp
       await removeTickets(ports, spent.presented.fingerprint);
       return adopt(reading, spent.presented);
     }
-    const isOwnUse = rejection.cause === "reused" && spent.isRepeat; // By the request whose answer was lost.
-    const verdict: Rejection = isOwnUse ? { ...rejection, cause: "lost-response" } : rejection;
-    if (clock.nowMs() >= untilMs) return await latch(ports, spent, verdict);
+    // Used already by a request of our own, whose answer was lost.
+    const cause = rejection.cause === "reused" && spent.isRepeat ? "lost-response" : rejection.cause;
+    if (clock.nowMs() >= untilMs) return await latch(ports, spent, { ...rejection, cause });
     await clock.sleep(WAIT_STEP_MS);
   }
 }
@@ -340,11 +340,6 @@ function describeHolder(holder: Holder | null): string {
   return holder === null ? "another process" : `process ${holder.pid} on ${holder.host}`;
 }
 
-function transient(
-  httpStatus: number | null,
-  cause: string,
-  wasSent: boolean,
-  retryAfterMs: number | null = null,
-): CycleOutcome {
-  return { kind: "transient", httpStatus, cause, wasSent, retryAfterMs };
+function transient(httpStatus: number | null, cause: string, wasSent: boolean, waitMs: number | null): CycleOutcome {
+  return { kind: "transient", httpStatus, cause, wasSent, retryAfterMs: waitMs };
 }

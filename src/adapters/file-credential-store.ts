@@ -46,7 +46,7 @@ export function fileCredentialStore(codexHome: string): CredentialStore {
       if (plan.kind !== "write") return plan;
       try {
         const { uid, gid } = statSync(file);
-        await replaceFile(file, plan.text, { uid, gid }, "durable");
+        await replaceFile(file, plan.text, { uid, gid });
         return plan;
       } catch (error) {
         return { kind: "failed", fault: toFault(error, "replace", file) };

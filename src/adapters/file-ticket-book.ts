@@ -1,5 +1,5 @@
-import { fstatSync, lstatSync, readdirSync, readFileSync, statSync } from "node:fs";
-import { type FileHandle, open, unlink } from "node:fs/promises";
+import { fstatSync, lstatSync, promises, readdirSync, readFileSync, statSync } from "node:fs";
+import type { FileHandle } from "node:fs/promises";
 import { join } from "node:path";
 import {
   concludeText,
@@ -42,7 +42,7 @@ export function fileTicketBook(authJsonPath: string, clock: Clock): TicketBook {
       const path = pathOf({ fingerprint: presented.fingerprint, attempt });
       let handle: FileHandle | null = null;
       try {
-        handle = await open(path, "wx", 0o600);
+        handle = await promises.open(path, "wx", 0o600);
         const ticket = fileTicket(path, handle);
         const owner = ownerFor(place);
         if (owner !== null) await handle.chown(owner.uid, owner.gid);
@@ -55,20 +55,20 @@ export function fileTicketBook(authJsonPath: string, clock: Clock): TicketBook {
         if (errnoOf(error) === "EEXIST") return { kind: "exists" };
         await handle?.close();
         // Should it stay behind it blocks nobody: it says that its token is unspent.
-        if (handle !== null) await unlink(path).catch(() => undefined);
+        if (handle !== null) await promises.unlink(path).catch(() => undefined);
         return { kind: "failed", fault: toFault(error, "reserve space in", place.directory) };
       }
     },
     remove: async (tickets) => {
       // What cannot be removed now is found settled by the next run.
-      for (const ticket of tickets) await unlink(pathOf(ticket)).catch(() => undefined);
+      for (const ticket of tickets) await promises.unlink(pathOf(ticket)).catch(() => undefined);
     },
     conclude: async (ticket, verdict) => {
       const path = pathOf(ticket);
       try {
         const { replaceFile } = await import("./whole-file.js");
         const text = concludeText(readFileSync(path, "utf8"), verdict);
-        await replaceFile(path, text, ownerFor(findPlace(authJsonPath)), "durable");
+        await replaceFile(path, text, ownerFor(findPlace(authJsonPath)));
         return null;
       } catch (error) {
         return toFault(error, "conclude the ticket", path);

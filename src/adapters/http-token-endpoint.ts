@@ -98,9 +98,7 @@ async function* gate(payload: Buffer, tokenRequest: TokenRequest, progress: Prog
   yield payload;
 }
 
-type Unsent = Extract<EndpointReply, { kind: "unsent" }>;
-
-function openDispatcher(settings: EndpointSettings): Dispatcher | Unsent {
+function openDispatcher(settings: EndpointSettings): Dispatcher | Extract<EndpointReply, { kind: "unsent" }> {
   let ca: string[] | undefined;
   try {
     ca = settings.caFile === null ? undefined : [...rootCertificates, readFileSync(settings.caFile, "utf8")];

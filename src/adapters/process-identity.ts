@@ -8,8 +8,8 @@ export function describeSelf(): Holder {
   return {
     pid: process.pid,
     host: hostname(),
-    bootId: readOrNull("/proc/sys/kernel/random/boot_id"),
-    pidNamespace: pidNamespace(),
+    bootId: readOrNull(() => readFileSync("/proc/sys/kernel/random/boot_id", "utf8")),
+    pidNamespace: readOrNull(() => readlinkSync("/proc/self/ns/pid")),
     startTicks: startTicks(process.pid),
   };
 }
@@ -41,23 +41,15 @@ function exists(pid: number): boolean {
   }
 }
 
-function pidNamespace(): string | null {
-  try {
-    return readlinkSync("/proc/self/ns/pid");
-  } catch {
-    return null;
-  }
-}
-
 /** Field 22 of /proc/PID/stat; the command in field 2 may hold spaces and brackets, so count after the last one. */
 function startTicks(pid: number): string | null {
-  const stat = readOrNull(`/proc/${pid}/stat`);
+  const stat = readOrNull(() => readFileSync(`/proc/${pid}/stat`, "utf8"));
   return stat?.slice(stat.lastIndexOf(")") + 2).split(" ")[19] ?? null;
 }
 
-function readOrNull(path: string): string | null {
+function readOrNull(read: () => string): string | null {
   try {
-    return readFileSync(path, "utf8").trim();
+    return read().trim();
   } catch {
     return null;
   }

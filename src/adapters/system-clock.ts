@@ -1,4 +1,3 @@
-import { setTimeout } from "node:timers/promises";
 import type { Clock } from "../ports.js";
 
 /**
@@ -10,6 +9,7 @@ const MAX_TICK_MS = 30_000;
 export const systemClock: Clock = {
   nowMs: () => Date.now(),
   sleep: async (durationMs, wake) => {
+    const { setTimeout } = await import("node:timers/promises");
     const wakeAtMs = Date.now() + durationMs;
     const startedMs = performance.now();
     // Whichever clock gets there first: the wall clock jumps ahead after a suspend, and may be set back.

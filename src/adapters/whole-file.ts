@@ -8,31 +8,23 @@ export interface Owner {
   readonly gid: number;
 }
 
-/** `durable` survives a power cut: file and directory are synced. `quick` is atomic for readers only. */
-export type Durability = "durable" | "quick";
-
 /**
- * Replaces a file by a temporary file and a rename, so that a reader sees the old text or the new one, whole.
+ * Replaces a file by a temporary file and a rename, so that a reader sees the old text or the new one, whole;
+ * synced, and its directory after it, so that a power cut changes nothing about that.
  * Mode 0600; throws system errors, and then the old file stands.
  *
  * @param path a path without symbolic links to follow
  * @param owner given to the new file where this process may; null keeps the old file's owner, if there was one
  */
-export async function replaceFile(
-  path: string,
-  text: string,
-  owner: Owner | null,
-  durability: Durability,
-): Promise<void> {
+export async function replaceFile(path: string, text: string, owner: Owner | null): Promise<void> {
   await writeFileAtomic(path, "", {
     mode: 0o600,
-    fsync: durability === "durable",
     ...(owner === null ? {} : { chown: owner }),
     // write-file-atomic 7.0.1 ignores short writes: on a filling disk it installed 4,096 of 6,000 bytes.
     // So it is given nothing to write, and the text goes in through this hook, which fails with ENOSPC.
     tmpfileCreated: (temporaryPath) => writeFile(temporaryPath, text),
   });
-  if (durability === "durable") await syncDirectory(dirname(path));
+  await syncDirectory(dirname(path));
 }
 
 /** Makes new, renamed and removed names in a directory survive a power cut. */

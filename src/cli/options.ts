@@ -1,5 +1,4 @@
 import { join } from "node:path";
-import { Command, CommanderError, Option } from "commander";
 import packageJson from "../../package.json" with { type: "json" };
 import type { EndpointSettings } from "../adapters/http-token-endpoint.js";
 import { isLoopbackHost } from "../core/loopback.js";
@@ -31,31 +30,15 @@ type Environment = Readonly<Record<string, string | undefined>>;
 const TOKEN_URL = "https://auth.openai.com/oauth/token";
 const CODEX_CLIENT_ID = "app_EMoamEEZ73f0CkXaXp7hrann";
 
+/** What is wrong with a call, in one line. */
+export class UsageError extends Error {}
+
 /** The numbers that the shell script took from the environment; each has a flag now. */
-const DURATIONS = [
+export const DURATIONS = [
   ["--interval", "CODEX_AUTH_REFRESH_INTERVAL_SECONDS", 21_600, 1, "longest time between two looks of the loop"],
   ["--safety-margin", "CODEX_AUTH_SAFETY_MARGIN_SECONDS", 14_400, 0, "refresh with this long to live, or less"],
   ["--stale-after", "CODEX_AUTH_STALE_AFTER_SECONDS", 604_800, 0, "refresh when last_refresh is this old"],
 ] as const;
-
-const AFTER_HELP = `
-Durations are seconds, or carry a unit: 90s, 30m, 6h, 7d.
-A flag wins over the environment variable in [brackets].
-
-Environment:
-  CODEX_REFRESH_TOKEN_URL_OVERRIDE     token endpoint: https, or http on loopback
-  CODEX_APP_SERVER_LOGIN_CLIENT_ID     OAuth client id, when it is not Codex's own
-  CODEX_CA_CERTIFICATE, SSL_CERT_FILE  PEM file with further certificate authorities
-  HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY
-
-Exit codes of --once:
-  0  refreshed
-  1  nothing to do: no login here, another auth mode, fresh, or refreshed by somebody else
-  2  try again later
-  3  log in again
-  4  rotated but not yet saved; the next run saves it
-  64 wrong usage
-  70 a bug`;
 
 /**
  * Reads arguments and environment into settings. Pure: the caller prints and exits.
@@ -63,57 +46,39 @@ Exit codes of --once:
  * @param argv the arguments behind the program's name
  * @param home where `.codex` is looked for when `CODEX_HOME` is not set
  */
-export function parseArguments(argv: readonly string[], environment: Environment, home: string): ParsedArguments {
-  const output: string[] = [];
+export async function parseArguments(
+  argv: readonly string[],
+  env: Environment,
+  home: string,
+): Promise<ParsedArguments> {
   try {
-    const command = buildCommand(environment, home);
-    command.configureOutput({ writeOut: (text) => output.push(text), writeErr: () => undefined });
-    command.parse(argv, { from: "user" });
-    return { kind: "run", settings: readSettings(command, environment) };
+    const settings = readEnvironment(env, home);
+    const isPlain = argv.every((word) => word === "--once" || word === "--force");
+    // The calls that containers make all day need no parser: commander alone costs a third of a bare Node's start.
+    if (!isPlain) return (await import("./flags.js")).parseFlags(argv, settings);
+    const flags = { isOnce: argv.includes("--once"), isForced: argv.includes("--force") };
+    return { kind: "run", settings: { ...settings, ...flags } };
   } catch (error) {
     if (error instanceof UsageError) return { kind: "usage-error", message: error.message };
-    if (!(error instanceof CommanderError)) throw error;
-    if (error.exitCode === 0) return { kind: "show", text: output.join("") };
-    // An option's value is not repeated: it could be a token that somebody put in the wrong place.
-    return { kind: "usage-error", message: error.message.replace(/^error: |=[^']*/g, "").replace("\n", " ") };
+    throw error;
   }
 }
 
-/** What is wrong with a call, in one line. */
-class UsageError extends Error {}
-
-function buildCommand(environment: Environment, home: string): Command {
-  const command = new Command("codex-auth-watchdog")
-    .description("Keeps the ChatGPT login of the Codex CLI alive: refreshes auth.json before it expires.")
-    .version(VERSION, "-V, --version", "print the version")
-    .helpOption("-h, --help", "print this help")
-    .allowExcessArguments(false)
-    .exitOverride()
-    .option("--once", "run one cycle and exit with its code, instead of looping", false)
-    .option("--force", "refresh though the login is fresh", false)
-    .addOption(
-      new Option("--codex-home <dir>", "directory that holds auth.json [CODEX_HOME]")
-        .default(nonBlank(environment["CODEX_HOME"]) ?? join(home, ".codex"))
-        .argParser(takeOnce("--codex-home")),
-    );
-  for (const [flag, variable, defaultSec, minSec, help] of DURATIONS) {
-    const preset = nonBlank(environment[variable]) ?? `${defaultSec}`;
-    const option = new Option(`${flag} <duration>`, `${help} [${variable}]`)
-      .default(readDuration(variable, preset, minSec), preset)
-      .argParser((text) => readDuration(flag, text, minSec));
-    command.addOption(option);
-  }
-  return command.addHelpText("after", AFTER_HELP);
+function readEnvironment(environment: Environment, home: string): Settings {
+  const [intervalSec = 0, safetyMarginSec = 0, staleAfterSec = 0] = DURATIONS.map(([, variable, defaultSec, minSec]) =>
+    readDuration(variable, nonBlank(environment[variable]) ?? `${defaultSec}`, minSec),
+  );
+  const codexHome = nonBlank(environment["CODEX_HOME"]) ?? join(home, ".codex");
+  const flags = { isOnce: false, isForced: false, intervalSec, safetyMarginSec, staleAfterSec };
+  return { codexHome, ...flags, endpoint: readEndpoint(environment) };
 }
 
-function readSettings(command: Command, environment: Environment): Settings {
-  const { codexHome, once, force, interval, safetyMargin, staleAfter } = command.opts();
-  if (codexHome === "") throw new UsageError("--codex-home: the directory's name is empty");
-  const durations = { intervalSec: interval, safetyMarginSec: safetyMargin, staleAfterSec: staleAfter };
-  return { codexHome, isOnce: once, isForced: force, ...durations, endpoint: readEndpoint(environment) };
-}
-
-function readDuration(source: string, text: string, minSec: number): number {
+/**
+ * Reads a duration of at least `minSec` seconds.
+ *
+ * @param source the flag or variable that it stands in, for the UsageError that it throws
+ */
+export function readDuration(source: string, text: string, minSec: number): number {
   const seconds = parseDurationSec(text);
   if (seconds !== null && seconds >= minSec) return seconds;
   // Not more of the text than this: whoever mixes up two variables may have put a token there.
@@ -144,15 +109,6 @@ function readTokenUrl(text: string | undefined): URL {
   throw new UsageError(
     "CODEX_REFRESH_TOKEN_URL_OVERRIDE: must be an https URL, or http on loopback (127.0.0.1, [::1], localhost), without user name and password",
   );
-}
-
-function takeOnce(flag: string): (value: string) => string {
-  let isTaken = false;
-  return (value) => {
-    if (isTaken) throw new UsageError(`${flag}: one home per process for now; start one watchdog for each`);
-    isTaken = true;
-    return value;
-  };
 }
 
 function nonBlank(value: string | undefined): string | undefined {

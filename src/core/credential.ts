@@ -77,10 +77,18 @@ export function readCredential(text: string): Reading {
 
   const accessClaims = readClaims(accessToken);
   const idToken = typeof tokens["id_token"] === "string" ? tokens["id_token"] : "";
-  const idAccountId = readClaims(idToken).accountId;
-  const accountIds = knownAccounts([tokens["account_id"], accessClaims.accountId, idAccountId]);
-  const secrets = { text: new Secret(text), refreshToken: new Secret(refreshToken) };
-  return { kind: "login", credential: { ...secrets, accessClaims, accountIds, lastRefreshText, lastRefreshMs } };
+  const credential = {
+    text: new Secret(text),
+    refreshToken: new Secret(refreshToken),
+    accessClaims,
+    // Asked for only when something is due: decoding a second token is a tenth of what a fresh login costs.
+    get accountIds() {
+      return knownAccounts([tokens["account_id"], accessClaims.accountId, readClaims(idToken).accountId]);
+    },
+    lastRefreshText,
+    lastRefreshMs,
+  };
+  return { kind: "login", credential };
 }
 
 /**

@@ -29,18 +29,14 @@ const MAX_CLOCK_SKEW_MS = 300_000;
  */
 export function decide(credential: Credential, nowMs: number, policy: RefreshPolicy): Verdict {
   const { expiresAtMs } = credential.accessClaims;
-  const lastRefreshMs = usableLastRefreshMs(credential, nowMs);
+  const isAhead = (credential.lastRefreshMs ?? 0) > nowMs + MAX_CLOCK_SKEW_MS;
+  const lastRefreshMs = isAhead ? null : credential.lastRefreshMs;
   const dueTimesMs = [
     expiresAtMs === null ? null : expiresAtMs - effectiveMarginMs(credential, policy),
     lastRefreshMs === null ? null : lastRefreshMs + policy.staleAfterSec * 1000,
   ].filter((ms) => ms !== null);
   const dueAtMs = dueTimesMs.length === 0 ? nowMs : Math.min(...dueTimesMs);
   return { kind: dueAtMs <= nowMs ? "due" : "fresh", dueAtMs };
-}
-
-function usableLastRefreshMs(credential: Credential, nowMs: number): number | null {
-  const { lastRefreshMs } = credential;
-  return lastRefreshMs === null || lastRefreshMs > nowMs + MAX_CLOCK_SKEW_MS ? null : lastRefreshMs;
 }
 
 function effectiveMarginMs(credential: Credential, policy: RefreshPolicy): number {

@@ -18,7 +18,7 @@ export class Secret {
   }
 
   equals(other: Secret): boolean {
-    return this.#text === other.#text;
+    return this.#text === other.reveal();
   }
 
   toString(): string {

@@ -6,14 +6,14 @@ import { check } from "../support/property.js";
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
-function settingsOf(argv: readonly string[] = [], environment: Environment = {}): Settings {
-  const parsed = parseArguments(argv, environment, "/home/agent");
+async function settingsOf(argv: readonly string[] = [], environment: Environment = {}): Promise<Settings> {
+  const parsed = await parseArguments(argv, environment, "/home/agent");
   if (parsed.kind !== "run") throw new Error(JSON.stringify(parsed));
   return parsed.settings;
 }
 
-function messageOf(argv: readonly string[], environment: Environment = {}): string {
-  const parsed = parseArguments(argv, environment, "/home/agent");
+async function messageOf(argv: readonly string[], environment: Environment = {}): Promise<string> {
+  const parsed = await parseArguments(argv, environment, "/home/agent");
   if (parsed.kind !== "usage-error") throw new Error(`no usage error: ${parsed.kind}`);
   expect(parsed.message).not.toMatch(/[\n\r]/);
   return parsed.message;
@@ -64,8 +64,8 @@ describe("a duration", () => {
 });
 
 describe("without arguments", () => {
-  it("the shell script's defaults hold", () => {
-    expect(settingsOf()).toMatchObject({
+  it("the shell script's defaults hold", async () => {
+    expect(await settingsOf()).toMatchObject({
       codexHome: "/home/agent/.codex",
       isOnce: false,
       isForced: false,
@@ -74,7 +74,7 @@ describe("without arguments", () => {
       staleAfterSec: 604_800,
       endpoint: { clientId: "app_EMoamEEZ73f0CkXaXp7hrann", caFile: null, httpProxy: "", httpsProxy: "", noProxy: "" },
     });
-    expect(settingsOf().endpoint.url.href).toBe("https://auth.openai.com/oauth/token");
+    expect((await settingsOf()).endpoint.url.href).toBe("https://auth.openai.com/oauth/token");
   });
 });
 
@@ -83,67 +83,67 @@ describe.each([
   ["--safety-margin", "CODEX_AUTH_SAFETY_MARGIN_SECONDS", "safetyMarginSec", 14_400],
   ["--stale-after", "CODEX_AUTH_STALE_AFTER_SECONDS", "staleAfterSec", 604_800],
 ] as const)("%s", (flag, variable, name, preset) => {
-  it("wins over the environment, which wins over the default", () => {
-    expect(settingsOf([])[name]).toBe(preset);
-    expect(settingsOf([], { [variable]: "77" })[name]).toBe(77);
-    expect(settingsOf([], { [variable]: "2h" })[name]).toBe(7_200);
-    expect(settingsOf([flag, "30m"], { [variable]: "77" })[name]).toBe(1_800);
-    expect(settingsOf([`${flag}=30m`], { [variable]: "77" })[name]).toBe(1_800);
+  it("wins over the environment, which wins over the default", async () => {
+    expect((await settingsOf([]))[name]).toBe(preset);
+    expect((await settingsOf([], { [variable]: "77" }))[name]).toBe(77);
+    expect((await settingsOf([], { [variable]: "2h" }))[name]).toBe(7_200);
+    expect((await settingsOf([flag, "30m"], { [variable]: "77" }))[name]).toBe(1_800);
+    expect((await settingsOf([`${flag}=30m`], { [variable]: "77" }))[name]).toBe(1_800);
   });
 
-  it("takes a blank variable for none", () => {
-    expect(settingsOf([], { [variable]: " " })[name]).toBe(preset);
+  it("takes a blank variable for none", async () => {
+    expect((await settingsOf([], { [variable]: " " }))[name]).toBe(preset);
   });
 
-  it("names its source when the number is bad", () => {
-    expect(messageOf([], { [variable]: "soon" })).toContain(variable);
-    expect(messageOf([], { [variable]: "soon" })).toContain("soon");
-    expect(messageOf([flag, "soon"])).toContain(flag);
-    expect(messageOf([flag, "-1"])).toContain(flag);
-    expect(messageOf([flag])).toContain(flag);
+  it("names its source when the number is bad", async () => {
+    expect(await messageOf([], { [variable]: "soon" })).toContain(variable);
+    expect(await messageOf([], { [variable]: "soon" })).toContain("soon");
+    expect(await messageOf([flag, "soon"])).toContain(flag);
+    expect(await messageOf([flag, "-1"])).toContain(flag);
+    expect(await messageOf([flag])).toContain(flag);
   });
 
-  it("quotes no more than a little of a bad value", () => {
+  it("quotes no more than a little of a bad value", async () => {
     const secret = "s".repeat(2_000);
-    expect(messageOf([flag, secret]).length).toBeLessThan(300);
+    expect((await messageOf([flag, secret])).length).toBeLessThan(300);
   });
 });
 
-it("an interval of nothing is refused; margins of nothing are not", () => {
-  expect(messageOf(["--interval", "0"])).toContain("at least 1s");
-  expect(settingsOf(["--safety-margin", "0", "--stale-after", "0"])).toMatchObject({
+it("an interval of nothing is refused; margins of nothing are not", async () => {
+  expect(await messageOf(["--interval", "0"])).toContain("at least 1s");
+  expect(await settingsOf(["--safety-margin", "0", "--stale-after", "0"])).toMatchObject({
     safetyMarginSec: 0,
     staleAfterSec: 0,
   });
 });
 
 describe("the home", () => {
-  it("is the flag's, else CODEX_HOME, else .codex in the user's home", () => {
-    expect(settingsOf(["--codex-home", "/a"], { CODEX_HOME: "/b" }).codexHome).toBe("/a");
-    expect(settingsOf([], { CODEX_HOME: "/b" }).codexHome).toBe("/b");
-    expect(settingsOf([], { CODEX_HOME: "" }).codexHome).toBe("/home/agent/.codex");
+  it("is the flag's, else CODEX_HOME, else .codex in the user's home", async () => {
+    expect((await settingsOf(["--codex-home", "/a"], { CODEX_HOME: "/b" })).codexHome).toBe("/a");
+    expect((await settingsOf([], { CODEX_HOME: "/b" })).codexHome).toBe("/b");
+    expect((await settingsOf([], { CODEX_HOME: "" })).codexHome).toBe("/home/agent/.codex");
   });
 
-  it("has a name", () => {
-    expect(messageOf(["--codex-home", ""])).toContain("--codex-home");
-    expect(messageOf(["--codex-home="])).toContain("--codex-home");
+  it("has a name", async () => {
+    expect(await messageOf(["--codex-home", ""])).toContain("--codex-home");
+    expect(await messageOf(["--codex-home="])).toContain("--codex-home");
   });
 });
 
 it.each([[["--nonsense"]], [["--one"]], [["--forced"]], [["surprise"]], [["--once=yes"]], [["-x"]]])(
   "%j is a usage error",
-  (argv) => {
-    expect(messageOf(argv)).not.toBe("");
+  async (argv) => {
+    expect(await messageOf(argv)).not.toBe("");
   },
 );
 
-it("--once and --force are heard", () => {
-  expect(settingsOf(["--once", "--force"])).toMatchObject({ isOnce: true, isForced: true });
+it("--once and --force are heard", async () => {
+  expect(await settingsOf(["--once", "--force"])).toMatchObject({ isOnce: true, isForced: true });
 });
 
-it("help and version are shown, before anything is checked", () => {
-  expect(parseArguments(["--version"], {}, "/h")).toEqual({ kind: "show", text: `${VERSION}\n` });
-  const help = parseArguments(["--help"], {}, "/h");
+it("help and version are shown, before anything is checked", async () => {
+  expect(await parseArguments(["--version"], {}, "/h")).toEqual({ kind: "show", text: `${VERSION}\n` });
+  const help = await parseArguments(["--help"], {}, "/h");
   expect(help.kind === "show" && help.text).toMatch(/--once[\s\S]*Exit codes/);
 });
 
@@ -156,8 +156,8 @@ describe("the token endpoint", () => {
     "http://localhost/x",
     "http://[::1]:1/x",
     "HTTPS://a.b/",
-  ])("may be %s", (url) => {
-    expect(settingsOf([], { [VARIABLE]: url }).endpoint.url.href).toBe(new URL(url).href);
+  ])("may be %s", async (url) => {
+    expect((await settingsOf([], { [VARIABLE]: url })).endpoint.url.href).toBe(new URL(url).href);
   });
 
   it.each([
@@ -171,18 +171,18 @@ describe("the token endpoint", () => {
     "auth.example.com",
     "//auth.example.com",
     "https://",
-  ])("may not be %s", (url) => {
-    const message = messageOf([], { [VARIABLE]: url });
+  ])("may not be %s", async (url) => {
+    const message = await messageOf([], { [VARIABLE]: url });
     expect(message).toContain(VARIABLE);
     expect(message).not.toContain("password@");
   });
 
-  it("is Codex's own when the variable is blank", () => {
-    expect(settingsOf([], { [VARIABLE]: " " }).endpoint.url.hostname).toBe("auth.openai.com");
+  it("is Codex's own when the variable is blank", async () => {
+    expect((await settingsOf([], { [VARIABLE]: " " })).endpoint.url.hostname).toBe("auth.openai.com");
   });
 
-  it("takes client, certificates and proxies from Codex's own variables", () => {
-    const { endpoint } = settingsOf([], {
+  it("takes client, certificates and proxies from Codex's own variables", async () => {
+    const { endpoint } = await settingsOf([], {
       CODEX_APP_SERVER_LOGIN_CLIENT_ID: "client",
       CODEX_CA_CERTIFICATE: "/ca.pem",
       SSL_CERT_FILE: "/other.pem",
@@ -198,11 +198,20 @@ describe("the token endpoint", () => {
       httpProxy: "http://all:1",
       noProxy: "a,b",
     });
-    expect(settingsOf([], { SSL_CERT_FILE: "/other.pem" }).endpoint.caFile).toBe("/other.pem");
+    expect((await settingsOf([], { SSL_CERT_FILE: "/other.pem" })).endpoint.caFile).toBe("/other.pem");
   });
 });
 
-it("any arguments yield settings, a text or one line, and never throw", () => {
+it("plain calls, which no parser sees, mean what the parser makes of them", async () => {
+  for (const argv of [[], ["--once"], ["--force"], ["--once", "--force"], ["--force", "--once", "--once"]]) {
+    const environment = { CODEX_HOME: "/b", CODEX_AUTH_SAFETY_MARGIN_SECONDS: "2h" };
+    // An interval that stands anyway is a flag that changes nothing.
+    const parsed = await settingsOf([...argv, "--interval", "21600"], environment);
+    expect(await settingsOf(argv, environment)).toEqual(parsed);
+  }
+});
+
+it("any arguments yield settings, a text or one line, and never throw", async () => {
   const word = fc.oneof(
     fc.string(),
     fc.constantFrom("--once", "--interval", "--codex-home", "--force", "6h", "--", "-"),
@@ -211,9 +220,9 @@ it("any arguments yield settings, a text or one line, and never throw", () => {
     fc.constantFrom("CODEX_HOME", "CODEX_AUTH_REFRESH_INTERVAL_SECONDS", "HTTPS_PROXY"),
     fc.string(),
   );
-  check(
-    fc.property(fc.array(word, { maxLength: 5 }), environment, (argv, env) => {
-      const parsed = parseArguments(argv, env, "/h");
+  await fc.assert(
+    fc.asyncProperty(fc.array(word, { maxLength: 5 }), environment, async (argv, env) => {
+      const parsed = await parseArguments(argv, env, "/h");
       if (parsed.kind === "usage-error") expect(parsed.message).toMatch(/^[^\n\r]+$/);
     }),
   );

@@ -94,7 +94,7 @@ describe("the image build", () => {
     ],
   ])("fails when the program %s", async (_, program) => {
     await image.build();
-    writeFileSync(image.path("opt/codex-auth-watchdog/dist/watchdog.mjs"), program);
+    writeFileSync(image.path("opt/codex-auth-watchdog/dist/watchdog.cjs"), program);
 
     const { code, stderr } = await image.run(smokeCheck());
 

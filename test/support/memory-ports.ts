@@ -565,8 +565,8 @@ export class MemoryProcess implements RefreshPorts {
   get statusSink(): StatusSink {
     return {
       readFailureCount: () => this.statuses.at(-1)?.consecutive_failures ?? 0,
-      write: async (status) => {
-        const fault = await this.asyncCall("status.write");
+      write: (status) => {
+        const fault = this.call("status.write");
         if (fault === null) this.statuses.push(status);
         return fault;
       },

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
 /** The built program, as users run it. */
-export const PROGRAM_PATH = fileURLToPath(new URL("../../bin/watchdog.mjs", import.meta.url));
+export const PROGRAM_PATH = fileURLToPath(new URL("../../bin/watchdog.cjs", import.meta.url));
 
 /** The Node that runs it: another than the tests' own when scripts/test-node-versions.mjs says so. */
 export const NODE_PATH = process.env["WATCHDOG_TEST_NODE"] ?? process.execPath;
@@ -80,7 +80,7 @@ export function copyProgram(directory: string): string {
   const root = fileURLToPath(new URL("../../", import.meta.url));
   for (const part of ["bin", "dist"]) cpSync(join(root, part), join(directory, part), { recursive: true });
   chmodSync(directory, 0o755);
-  return join(directory, "bin", "watchdog.mjs");
+  return join(directory, "bin", "watchdog.cjs");
 }
 
 /** Waits for a condition with a deadline; the deadline is for a broken program, not for a slow machine. */
