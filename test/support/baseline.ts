@@ -30,7 +30,7 @@ export interface Observed {
 
 export type Field = keyof Observed;
 
-export const FIELDS: readonly Field[] = ["exit", "word", "posts", "file", "lastRefresh", "ageSec"];
+const FIELDS: readonly Field[] = ["exit", "word", "posts", "file", "lastRefresh", "ageSec"];
 
 /** Runs take seconds, and one comes after the other: an age may differ by that. */
 const AGE_TOLERANCE_SEC = 60;

@@ -112,12 +112,12 @@ export function fillVault(): Vault {
 }
 
 export const HOUR = 3_600;
-export const DAY = 86_400;
+const DAY = 86_400;
 
 const ALL_TOKENS = ["id_token", "access_token", "refresh_token"] as const;
 
 /** The most usual case of all: a login that is due, and a server that rotates it. */
-export const DUE_LOGIN: Case = {
+const DUE_LOGIN: Case = {
   name: "a due login",
   file: "login",
   layout: "as-codex",

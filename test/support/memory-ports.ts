@@ -31,7 +31,7 @@ import type {
 import "../../src/refresh.js";
 
 /** The process died at a port call. Nothing in the program catches this on purpose. */
-export class Crash extends Error {}
+class Crash extends Error {}
 
 /** Lets other processes run between two steps of one: a scheduler may decide which is next. */
 export type Turn = (label: string) => Promise<void>;
