@@ -14,7 +14,7 @@ import { TokenServer } from "../test/support/token-server.js";
 
 const { values } = parseArgs({
   options: {
-    rounds: { type: "string", default: "20" },
+    rounds: { type: "string", default: "60" },
     baseline: { type: "string", default: "../shared/baseline/codex_auth_refresh.sh" },
   },
 });
