@@ -94,8 +94,8 @@ export interface TokenRequest {
    * byte leave.
    */
   readonly beforeFirstByte: () => Promise<boolean>;
-  readonly onHead: (httpStatus: number) => Promise<void>;
-  readonly onBody: (chunk: Uint8Array) => Promise<void>;
+  /** Called with each piece of the answer as it arrives, one after the other; once for an empty answer. */
+  readonly onBody: (httpStatus: number, chunk: Uint8Array) => Promise<void>;
 }
 
 export type EndpointReply =

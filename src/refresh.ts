@@ -6,15 +6,7 @@ import { type FinalResult, type Granted, judgeAnswer, parseRetryAfterMs, type Re
 import { type CycleOutcome, outcomeWithoutLogin } from "./core/outcome.js";
 import { isSameAccount, planCommit } from "./core/reconcile.js";
 import type { Secret } from "./core/secret.js";
-import {
-  type Holder,
-  isInFlight,
-  type Presented,
-  planAttempt,
-  type Ticket,
-  type TicketEvent,
-  type TicketName,
-} from "./core/ticket.js";
+import { type Holder, isInFlight, type Presented, planAttempt, type Ticket, type TicketName } from "./core/ticket.js";
 import type { CycleSettings } from "./cycle.js";
 import type { EndpointReply, HeldLock, OpenTicket, RefreshPorts } from "./ports.js";
 import { isAnswerWaiting, readSettled, SETTLE_MS, SETTLE_STEP_MS } from "./reading.js";
@@ -219,11 +211,6 @@ async function dispatch(
   { ticket, lock, request, credential, createdMs }: Attempt,
 ): Promise<{ reply: EndpointReply; heldBackBy: CycleOutcome }> {
   let heldBackBy: CycleOutcome = { kind: "busy", holder: "another process" };
-  const journal = async (event: TicketEvent): Promise<void> => {
-    const fault = await ticket.record(event);
-    // The answer is in memory as well: a journal that fails now must not cost the save.
-    if (fault !== null) ports.log.line(`refresh: the answer could not be journaled (${fault.code}); saving it at once`);
-  };
   ports.log.line(`refresh: starting (endpoint=${ports.endpoint.shownUrl})`);
   const reply = await ports.endpoint.present({
     refreshToken: credential.refreshToken,
@@ -235,8 +222,12 @@ async function dispatch(
       if (fault !== null) heldBackBy = { kind: "blocked", fault };
       return fault === null;
     },
-    onHead: (httpStatus) => journal({ event: "head", httpStatus }),
-    onBody: (chunk) => journal({ event: "body", base64: Buffer.from(chunk).toString("base64") }),
+    onBody: async (httpStatus, chunk) => {
+      const base64 = Buffer.from(chunk).toString("base64");
+      const fault = await ticket.record({ event: "answer", httpStatus, base64 });
+      // The answer is in memory as well: a journal that fails now must not cost the save.
+      if (fault !== null) ports.log.line(`refresh: the answer is not journaled (${fault.code}); saving it at once`);
+    },
   });
   return { reply, heldBackBy };
 }

@@ -72,12 +72,12 @@ async function exchange(
   const retryAfter = [response.headers["retry-after"]].flat()[0] ?? null;
   let bytes = Buffer.alloc(0);
   // The journal follows at its own pace. Bytes that waited for it in the stream would be lost with the connection.
-  let journaled = tokenRequest.onHead(httpStatus);
+  let journaled = Promise.resolve();
   const isComplete = await new Promise<boolean>((resolve) => {
     response.body
       .on("data", (chunk: Buffer) => {
         bytes = Buffer.concat([bytes, chunk]);
-        journaled = journaled.then(() => tokenRequest.onBody(chunk));
+        journaled = journaled.then(() => tokenRequest.onBody(httpStatus, chunk));
         if (bytes.length > MAX_BODY_BYTES) response.body.destroy();
       })
       .on("end", () => resolve(true))
@@ -85,6 +85,7 @@ async function exchange(
       .on("close", () => resolve(false));
   });
   await journaled;
+  if (bytes.length === 0) await tokenRequest.onBody(httpStatus, bytes); // A bare 401 is an answer, too.
   return { kind: "answered", httpStatus, retryAfter, body: bytes.toString("utf8"), isComplete };
 }
 

@@ -11,8 +11,8 @@ export type TicketEvent =
   | Prepared
   /** Written and synced before the first byte of the request leaves. */
   | { readonly event: "dispatched"; readonly atMs: number }
-  | { readonly event: "head"; readonly httpStatus: number }
-  | { readonly event: "body"; readonly base64: string }
+  /** A piece of the answer's body. Each one carries the status, so that the first is worth saving at once. */
+  | { readonly event: "answer"; readonly httpStatus: number; readonly base64: string }
   /** The attempt is over and nobody can know whether the token was spent. */
   | { readonly event: "unanswered"; readonly atMs: number; readonly cause: string }
   /** The latch: the server refused this token for good. Takes the place of everything before it. */
@@ -150,9 +150,9 @@ export function readTicketText(text: string): Pick<Ticket, "state" | "prepared">
 
   const dispatched = find("dispatched");
   if (dispatched === undefined) return { prepared, state: { kind: "prepared" } };
-  const head = find("head");
-  const body = events.map((event) => (event.event === "body" ? Buffer.from(event.base64, "base64") : Buffer.alloc(0)));
-  const result = head === undefined ? null : judgeAnswer(head.httpStatus, Buffer.concat(body).toString("utf8"));
+  const status = find("answer")?.httpStatus;
+  const pieces = events.map((event) => Buffer.from(event.event === "answer" ? event.base64 : "", "base64"));
+  const result = status === undefined ? null : judgeAnswer(status, Buffer.concat(pieces).toString("utf8"));
   if (result?.kind === "granted" || result?.kind === "rejected")
     return { prepared, state: { kind: "answered", result } };
   if (result?.kind === "refused") return { prepared, state: { kind: "prepared" } }; // Sent, and unspent all the same.
@@ -167,8 +167,7 @@ function dispatchedAtMs({ state }: Ticket): number | null {
 const FIELDS: Readonly<Record<TicketEvent["event"], Readonly<Record<string, "number" | "string" | "object">>>> = {
   prepared: { atMs: "number", holder: "object", presented: "object" },
   dispatched: { atMs: "number" },
-  head: { httpStatus: "number" },
-  body: { base64: "string" },
+  answer: { httpStatus: "number", base64: "string" },
   unanswered: { atMs: "number" },
   rejected: { rejection: "object" },
 };

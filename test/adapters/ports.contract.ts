@@ -186,10 +186,9 @@ export function describeTicketBook(name: string, open: () => BookWorld): void {
       expect(only(again).state).toEqual({ kind: "dispatched", atMs: 5 });
 
       const body = Buffer.from('{"refresh_token":"rt-new-é"}');
-      await ticket.record({ event: "head", httpStatus: 200 });
-      await ticket.record({ event: "body", base64: body.subarray(0, 25).toString("base64") });
+      await ticket.record({ event: "answer", httpStatus: 200, base64: body.subarray(0, 25).toString("base64") });
       expect(only(again).state.kind).toBe("dispatched");
-      await ticket.record({ event: "body", base64: body.subarray(25).toString("base64") });
+      await ticket.record({ event: "answer", httpStatus: 200, base64: body.subarray(25).toString("base64") });
       const { state } = only(again);
       const granted = state.kind === "answered" && state.result.kind === "granted" ? state.result : null;
       expect(granted?.tokens.refresh_token?.reveal()).toBe("rt-new-é");
@@ -200,11 +199,10 @@ export function describeTicketBook(name: string, open: () => BookWorld): void {
       const { book, again } = open();
       const ticket = await create(book);
       await ticket.record({ event: "dispatched", atMs: 5 });
-      await ticket.record({ event: "head", httpStatus: 200 });
       const large = `{"refresh_token":"${"r".repeat(300_000)}"}`;
       for (let at = 0; at < large.length; at += 16_384) {
         const piece = Buffer.from(large.slice(at, at + 16_384));
-        expect(await ticket.record({ event: "body", base64: piece.toString("base64") })).toBeNull();
+        expect(await ticket.record({ event: "answer", httpStatus: 200, base64: piece.toString("base64") })).toBeNull();
       }
       await ticket.close();
       expect(only(again).state.kind).toBe("answered");
@@ -223,8 +221,11 @@ export function describeTicketBook(name: string, open: () => BookWorld): void {
       const { book, again } = open();
       const ticket = await create(book);
       await ticket.record({ event: "dispatched", atMs: 5 });
-      await ticket.record({ event: "head", httpStatus: 200 });
-      await ticket.record({ event: "body", base64: Buffer.from('{"refresh_token":"rt-new"}').toString("base64") });
+      await ticket.record({
+        event: "answer",
+        httpStatus: 200,
+        base64: Buffer.from('{"refresh_token":"rt-new"}').toString("base64"),
+      });
 
       expect(await book.conclude(name1, rejected)).toBeNull();
 
@@ -240,8 +241,11 @@ export function describeTicketBook(name: string, open: () => BookWorld): void {
       const { book, again } = open();
       const ticket = await create(book);
       await ticket.record({ event: "dispatched", atMs: 5 });
-      await ticket.record({ event: "head", httpStatus: 200 });
-      await ticket.record({ event: "body", base64: Buffer.from('{"refresh_token":"rt-new"}').toString("base64") });
+      await ticket.record({
+        event: "answer",
+        httpStatus: 200,
+        base64: Buffer.from('{"refresh_token":"rt-new"}').toString("base64"),
+      });
       await ticket.close();
 
       expect(await book.conclude(name1, { event: "unanswered", atMs: 6, cause: "bad-body" })).toBeNull();

@@ -28,12 +28,8 @@ const UNANSWERED: TicketEvent = { event: "unanswered", atMs: NOW_MS, cause: "dea
 const REJECTED: TicketEvent = { event: "rejected", atMs: NOW_MS, rejection: { cause: "expired", httpStatus: 401 } };
 const GRANT = '{"access_token":"new-access","refresh_token":"new-refresh-é"}';
 
-function head(httpStatus: number): TicketEvent {
-  return { event: "head", httpStatus };
-}
-
-function body(text: string | Buffer): TicketEvent {
-  return { event: "body", base64: Buffer.from(text).toString("base64") };
+function answer(httpStatus: number, text: string | Buffer = ""): TicketEvent {
+  return { event: "answer", httpStatus, base64: Buffer.from(text).toString("base64") };
 }
 
 function textOf(...events: TicketEvent[]): string {
@@ -50,19 +46,18 @@ describe("the text of a ticket", () => {
     ["no first event", [DISPATCHED], "blank"],
     ["a holder", [PREPARED], "prepared"],
     ["a dispatch", [PREPARED, DISPATCHED], "dispatched"],
-    ["a head alone", [PREPARED, DISPATCHED, head(200)], "dispatched"],
-    ["half a grant", [PREPARED, DISPATCHED, head(200), body(GRANT.slice(0, 20))], "dispatched"],
-    ["a grant", [PREPARED, DISPATCHED, head(200), body(GRANT)], "answered"],
-    ["a grant without a head", [PREPARED, DISPATCHED, body(GRANT)], "dispatched"],
-    ["a grant behind a failure", [PREPARED, DISPATCHED, head(200), body(GRANT), UNANSWERED], "answered"],
-    ["a 401", [PREPARED, DISPATCHED, head(401)], "answered"],
-    ["a 500", [PREPARED, DISPATCHED, head(500), body("<html>")], "dispatched"],
-    ["a 503: the token is unspent", [PREPARED, DISPATCHED, head(503)], "prepared"],
-    ["a 429: the token is unspent", [PREPARED, DISPATCHED, head(429), body("{}")], "prepared"],
+    ["an empty answer", [PREPARED, DISPATCHED, answer(200)], "dispatched"],
+    ["half a grant", [PREPARED, DISPATCHED, answer(200, GRANT.slice(0, 20))], "dispatched"],
+    ["a grant", [PREPARED, DISPATCHED, answer(200, GRANT)], "answered"],
+    ["a grant behind a failure", [PREPARED, DISPATCHED, answer(200, GRANT), UNANSWERED], "answered"],
+    ["a 401", [PREPARED, DISPATCHED, answer(401)], "answered"],
+    ["a 500", [PREPARED, DISPATCHED, answer(500, "<html>")], "dispatched"],
+    ["a 503: the token is unspent", [PREPARED, DISPATCHED, answer(503)], "prepared"],
+    ["a 429: the token is unspent", [PREPARED, DISPATCHED, answer(429, "{}")], "prepared"],
     ["no answer", [PREPARED, DISPATCHED, UNANSWERED], "unanswered"],
-    ["half an answer", [PREPARED, DISPATCHED, head(200), body(GRANT.slice(0, 9)), UNANSWERED], "unanswered"],
+    ["half an answer", [PREPARED, DISPATCHED, answer(200, GRANT.slice(0, 9)), UNANSWERED], "unanswered"],
     ["a latch", [PREPARED, REJECTED], "rejected"],
-    ["a latch behind a grant", [PREPARED, DISPATCHED, head(200), body(GRANT), REJECTED], "rejected"],
+    ["a latch behind a grant", [PREPARED, DISPATCHED, answer(200, GRANT), REJECTED], "rejected"],
   ] as const)("with %s reads as it should", (_what, events, kind) => {
     expect(kindOf(textOf(...events))).toBe(kind);
   });
@@ -81,8 +76,8 @@ describe("the text of a ticket", () => {
       fc.property(fc.array(fc.nat(60), { maxLength: 6 }), (cuts) => {
         const bytes = Buffer.from(GRANT);
         const places = [0, ...[...cuts].sort((a, b) => a - b), bytes.length];
-        const pieces = places.slice(1).map((end, index) => body(bytes.subarray(places[index], end)));
-        const { state } = readTicketText(textOf(PREPARED, DISPATCHED, head(200), ...pieces));
+        const pieces = places.slice(1).map((end, index) => answer(200, bytes.subarray(places[index], end)));
+        const { state } = readTicketText(textOf(PREPARED, DISPATCHED, ...pieces));
         if (state.kind !== "answered" || state.result.kind !== "granted") throw new Error(state.kind);
         expect(state.result.tokens.refresh_token?.reveal()).toBe("new-refresh-é");
       }),
@@ -102,7 +97,7 @@ describe("the text of a ticket", () => {
       '{"event":"__proto__"}',
       '{"event":"body"}',
     );
-    const events = [PREPARED, DISPATCHED, head(200), body(GRANT), UNANSWERED];
+    const events = [PREPARED, DISPATCHED, answer(200, GRANT), UNANSWERED];
     check(
       fc.property(fc.nat(events.length), fc.array(noise, { maxLength: 8 }), (count, lines) => {
         const whole = events.slice(0, count);
@@ -115,11 +110,11 @@ describe("the text of a ticket", () => {
 
   it("says nothing that was not written whole, wherever it is cut off", () => {
     const answers = fc.constantFrom(
-      [head(200), body(GRANT)],
-      [head(200), body(GRANT.slice(0, 30)), body(GRANT.slice(30))],
-      [head(200), body(GRANT.slice(0, 30)), UNANSWERED],
-      [head(500), body("<html>"), UNANSWERED],
-      [head(503), body("busy")],
+      [answer(200, GRANT)],
+      [answer(200, GRANT.slice(0, 30)), answer(200, GRANT.slice(30))],
+      [answer(200, GRANT.slice(0, 30)), UNANSWERED],
+      [answer(500, "<html>"), UNANSWERED],
+      [answer(503, "busy")],
       [UNANSWERED],
     );
     check(
@@ -141,7 +136,7 @@ describe("the text of a ticket", () => {
     const anyLine = fc.oneof(
       fc.string(),
       fc.json(),
-      fc.constantFrom(...textOf(PREPARED, DISPATCHED, head(200)).split("\n")),
+      fc.constantFrom(...textOf(PREPARED, DISPATCHED, answer(200)).split("\n")),
     );
     const states = /^(blank|prepared|dispatched|unanswered|answered|rejected)$/;
     check(

@@ -3,7 +3,7 @@ import { type CycleOutcome, reportOutcome } from "../../src/core/outcome.js";
 import { MemoryMachine, type MemoryProcess, type ProcessOptions, type ServerReply } from "../support/memory-ports.js";
 
 /** Between these calls the server has rotated, and the answer is in no file: the one loss that nobody can prevent. */
-const LOSING_CALLS = ["endpoint.receive", "ticket.record head", "ticket.record body"];
+const LOSING_CALLS = ["endpoint.receive", "ticket.record answer"];
 
 /** After this every lock is stale, and no ticket counts as in flight. */
 const LONG_ENOUGH_MS = 90_000;

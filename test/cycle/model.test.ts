@@ -3,7 +3,7 @@ import { expect, it } from "vitest";
 import { MemoryMachine, type ServerReply } from "../support/memory-ports.js";
 
 /** Dying here, between the rotation and the journaled answer, loses the login: nobody can prevent that. */
-const LOSING_CALLS = ["endpoint.receive", "ticket.record head", "ticket.record body"];
+const LOSING_CALLS = ["endpoint.receive", "ticket.record answer"];
 
 const crashAtCall = fc.option(fc.integer({ min: 1, max: 40 }), { nil: 0 });
 

@@ -57,7 +57,7 @@ describe("a due login", () => {
     await outcomeOf(watchdog);
 
     const steps = ["tickets.create", "ticket.record prepared", "ticket.record dispatched", "endpoint.send"];
-    const later = ["ticket.record head", "ticket.record body", "store.update", "tickets.remove", "lock.release"];
+    const later = ["ticket.record answer", "store.update", "tickets.remove", "lock.release"];
     const places = [...steps, ...later].map((step) => watchdog.calls.indexOf(step));
     expect(places).toEqual([...places].sort((a, b) => a - b));
     expect(places).not.toContain(-1);
@@ -682,13 +682,11 @@ describe("a commit", () => {
   });
 
   it("happens though the journal fails to take the answer", async () => {
-    const { machine, watchdog } = setUpDue((call) =>
-      /record (head|body)$/.test(call) ? makeFault("disk-full") : null,
-    );
+    const { machine, watchdog } = setUpDue((call) => (/record answer$/.test(call) ? makeFault("disk-full") : null));
 
     expect((await outcomeOf(watchdog)).kind).toBe("refreshed");
     expect(machine.server.isActive(machine.storedToken() ?? "")).toBe(true);
-    expect(watchdog.lines.join("\n")).toContain("could not be journaled");
+    expect(watchdog.lines.join("\n")).toContain("not journaled");
     expect(machine.ticketTexts()).toEqual([]);
   });
 
@@ -726,11 +724,7 @@ describe("a ticket that nobody can make sense of", () => {
   ])("%s never wedges the watchdog", async (_what, first) => {
     const { machine, watchdog } = setUpDue();
     const body = Buffer.from('{"refresh_token":"rt_from_a_strange_ticket"}').toString("base64");
-    const rest = [
-      '{"event":"dispatched","atMs":1}',
-      '{"event":"head","httpStatus":200}',
-      `{"event":"body","base64":"${body}"}`,
-    ];
+    const rest = ['{"event":"dispatched","atMs":1}', `{"event":"answer","httpStatus":200,"base64":"${body}"}`];
     machine.replaceTicket({ fingerprint: "a".repeat(64), attempt: 1 }, [first, ...rest, ""].join("\n"));
 
     expect((await outcomeOf(watchdog)).kind).toBe("refreshed");

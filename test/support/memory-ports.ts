@@ -550,10 +550,10 @@ export class MemoryProcess implements RefreshPorts {
     await reply.meanwhile?.();
     await this.asyncCall("endpoint.receive");
     if (reply.unanswered !== undefined) return { kind: "unanswered", cause: reply.unanswered };
-    await request.onHead(httpStatus);
     const bytes = Buffer.from(body).subarray(0, reply.breaksAfter);
     const size = Math.max(1, Math.ceil(bytes.length / (reply.pieces ?? 1)));
-    for (let at = 0; at < bytes.length; at += size) await request.onBody(bytes.subarray(at, at + size));
+    for (let at = 0; at === 0 || at < bytes.length; at += size)
+      await request.onBody(httpStatus, bytes.subarray(at, at + size));
     const isComplete = reply.breaksAfter === undefined;
     return { kind: "answered", httpStatus, retryAfter: reply.retryAfter ?? null, body: bytes.toString(), isComplete };
   }
