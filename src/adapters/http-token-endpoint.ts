@@ -3,13 +3,14 @@ import { Readable } from "node:stream";
 import { rootCertificates } from "node:tls";
 import { Agent, type Dispatcher, EnvHttpProxyAgent, request } from "undici";
 import { isLoopbackHost } from "../core/loopback.js";
-import { REQUEST_DEADLINE_MS } from "../core/ticket.js";
 import type { EndpointReply, TokenEndpoint, TokenRequest } from "../ports.js";
 
 export interface EndpointSettings {
   readonly url: URL;
   readonly clientId: string;
   readonly userAgent: string;
+  /** How long a request may take in all, milliseconds. */
+  readonly deadlineMs: number;
   /** Proxies as URLs, empty when there is none. */
   readonly httpProxy: string;
   readonly httpsProxy: string;
@@ -20,6 +21,9 @@ export interface EndpointSettings {
 }
 
 const CONNECT_TIMEOUT_MS = 10_000;
+
+/** What a process that wakes up late has for reading an answer that lies in its socket, milliseconds. */
+const LAST_LOOK_MS = 1_000;
 
 const HEADERS = { "content-type": "application/json", accept: "*/*" };
 
@@ -41,12 +45,19 @@ export function httpTokenEndpoint(settings: EndpointSettings): TokenEndpoint {
       const opened = openDispatcher(settings);
       if ("kind" in opened) return opened;
       const progress: Progress = { at: "connecting" };
+      const abort = new AbortController();
+      const giveUp = (): void => abort.abort(Object.assign(new Error(), { code: "deadline" }));
+      // In two steps: a process that was stopped until now first reads what has arrived meanwhile.
+      let timer = setTimeout(() => {
+        timer = setTimeout(giveUp, LAST_LOOK_MS);
+      }, settings.deadlineMs - LAST_LOOK_MS);
       try {
-        return await exchange(settings, tokenRequest, opened, progress);
+        return await exchange(settings, tokenRequest, opened, progress, abort.signal);
       } catch (error) {
         if (progress.at === "held-back") return { kind: "held-back" };
         return { kind: progress.at === "sending" ? "unanswered" : "unsent", cause: codeOf(error) };
       } finally {
+        clearTimeout(timer);
         await opened.destroy();
       }
     },
@@ -58,13 +69,14 @@ async function exchange(
   tokenRequest: TokenRequest,
   dispatcher: Dispatcher,
   progress: Progress,
+  signal: AbortSignal,
 ): Promise<EndpointReply> {
   const refresh_token = tokenRequest.refreshToken.reveal();
   const payload = Buffer.from(JSON.stringify({ client_id: clientId, grant_type: "refresh_token", refresh_token }));
   const response = await request(url, {
     method: "POST",
     dispatcher,
-    signal: AbortSignal.timeout(REQUEST_DEADLINE_MS),
+    signal,
     headers: { ...HEADERS, "content-length": String(payload.length), "user-agent": userAgent },
     body: Readable.from(gate(payload, tokenRequest, progress), { objectMode: false }),
   });
@@ -129,6 +141,5 @@ function openDispatcher(settings: EndpointSettings): Dispatcher | Extract<Endpoi
 /** A stable code of an error or of what caused it. Messages are left alone: they may quote what was sent. */
 function codeOf(error: unknown): string {
   if (!(error instanceof Error)) return "unknown";
-  if (error.name === "TimeoutError") return "deadline";
   return "code" in error && typeof error.code === "string" ? error.code : codeOf(error.cause);
 }

@@ -2,6 +2,7 @@ import { join } from "node:path";
 import packageJson from "../../package.json" with { type: "json" };
 import type { EndpointSettings } from "../adapters/http-token-endpoint.js";
 import { isLoopbackHost } from "../core/loopback.js";
+import { REQUEST_DEADLINE_MS } from "../core/ticket.js";
 import { parseDurationSec } from "./duration.js";
 
 /** Everything that the outside can set, checked. */
@@ -93,6 +94,7 @@ function readEndpoint(environment: Environment): EndpointSettings {
     url: readTokenUrl(first("CODEX_REFRESH_TOKEN_URL_OVERRIDE")),
     clientId: first("CODEX_APP_SERVER_LOGIN_CLIENT_ID") ?? CODEX_CLIENT_ID,
     userAgent: `codex-auth-watchdog/${VERSION}`,
+    deadlineMs: REQUEST_DEADLINE_MS,
     httpProxy: first("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY") ?? "",
     httpsProxy: first("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY") ?? "",
     noProxy: first("no_proxy", "NO_PROXY") ?? "",

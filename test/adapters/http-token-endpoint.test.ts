@@ -1,4 +1,5 @@
 import { execFileSync } from "node:child_process";
+import { once } from "node:events";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import {
   createServer as createHttpServer,
@@ -10,6 +11,7 @@ import { createServer as createHttpsServer } from "node:https";
 import { type AddressInfo, connect, createServer as createTcpServer, type Server, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { Worker } from "node:worker_threads";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { httpTokenEndpoint } from "../../src/adapters/http-token-endpoint.js";
 import { Secret } from "../../src/core/secret.js";
@@ -26,12 +28,15 @@ interface Setting {
   readonly httpsProxy?: string;
   readonly noProxy?: string;
   readonly caFile?: string;
+  readonly deadlineMs?: number;
 }
 
 /** The one place that knows how the adapter is set. */
-function endpointAt({ url, httpProxy = "", httpsProxy = "", noProxy = "", caFile }: Setting): TokenEndpoint {
+function endpointAt(setting: Setting): TokenEndpoint {
+  const { url, httpProxy = "", httpsProxy = "", noProxy = "", caFile, deadlineMs = 60_000 } = setting;
   return httpTokenEndpoint({
     url: new URL(url),
+    deadlineMs,
     clientId: CLIENT_ID,
     userAgent: USER_AGENT,
     httpProxy,
@@ -464,6 +469,36 @@ describe("an answer that does not come whole", () => {
     expect(reply).toMatchObject({ kind: "answered", httpStatus: 429, retryAfter: "30" });
     // Without a body, too, the answer is told once, so that it gets into the ticket.
     expect(told.events).toEqual(["before", "body 429"]);
+  });
+});
+
+describe("the deadline", () => {
+  it("ends a request that nobody answers, and says that the token may be spent", async () => {
+    const { url } = await listenRaw();
+    const { reply } = await present({ url, deadlineMs: 1_200 });
+    expect(reply).toEqual({ kind: "unanswered", cause: "deadline" });
+  });
+
+  it("lets a process that was stopped past it read the answer that arrived meanwhile", async () => {
+    // The server has a thread of its own, because this one is about to stand still.
+    const worker = new Worker(
+      `const { createServer } = require("node:http");
+       const { parentPort } = require("node:worker_threads");
+       const server = createServer((request, response) => {
+         request.resume().on("end", () => parentPort.postMessage("asked"));
+         parentPort.once("message", () => setTimeout(() => response.end('{"refresh_token":"rt-new"}'), 500));
+       }).listen(0, "127.0.0.1", () => parentPort.postMessage(server.address().port));`,
+      { eval: true },
+    );
+    const [port] = (await once(worker, "message")) as [number];
+    // Half a second after the request has reached it the server answers; we stand still until long after that.
+    worker.once("message", () => {
+      worker.postMessage("answer");
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 3_000);
+    });
+    const { reply } = await present({ url: `http://127.0.0.1:${port}/oauth/token`, deadlineMs: 2_000 });
+    await worker.terminate();
+    expect(reply).toMatchObject({ kind: "answered", httpStatus: 200, body: '{"refresh_token":"rt-new"}' });
   });
 });
 
