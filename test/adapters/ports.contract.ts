@@ -217,15 +217,18 @@ export function describeTicketBook(name: string, open: () => BookWorld): void {
       expect(only(again).state).toEqual({ kind: "unanswered", atMs: 5 });
     });
 
+    /** A ticket whose journal holds a whole grant. */
+    const createAnswered = async (book: TicketBook): Promise<OpenTicket> => {
+      const ticket = await create(book);
+      const base64 = Buffer.from('{"refresh_token":"rt-new"}').toString("base64");
+      await ticket.record({ event: "dispatched", atMs: 5 });
+      await ticket.record({ event: "answer", httpStatus: 200, base64 });
+      return ticket;
+    };
+
     it("turns a ticket into a latch, and drops its journal", async () => {
       const { book, again } = open();
-      const ticket = await create(book);
-      await ticket.record({ event: "dispatched", atMs: 5 });
-      await ticket.record({
-        event: "answer",
-        httpStatus: 200,
-        base64: Buffer.from('{"refresh_token":"rt-new"}').toString("base64"),
-      });
+      const ticket = await createAnswered(book);
 
       expect(await book.conclude(name1, rejected)).toBeNull();
 
@@ -239,13 +242,7 @@ export function describeTicketBook(name: string, open: () => BookWorld): void {
 
     it("forgets the answer of an attempt that came to nothing, and keeps that it was dispatched", async () => {
       const { book, again } = open();
-      const ticket = await create(book);
-      await ticket.record({ event: "dispatched", atMs: 5 });
-      await ticket.record({
-        event: "answer",
-        httpStatus: 200,
-        base64: Buffer.from('{"refresh_token":"rt-new"}').toString("base64"),
-      });
+      const ticket = await createAnswered(book);
       await ticket.close();
 
       expect(await book.conclude(name1, { event: "unanswered", atMs: 6, cause: "bad-body" })).toBeNull();
