@@ -18,9 +18,13 @@ const LAZY = {
     "./src/adapters/file-lock.ts",
     "./src/adapters/http-token-endpoint.ts",
     "./src/adapters/whole-file.ts",
+    "./src/adapters/codex-locks.ts",
     "smol-toml",
   ],
   "flags.cjs": ["./src/cli/flags.ts"],
+  "asking.cjs": ["./src/cli/ask.ts"],
+  "telemetry.cjs": ["./src/cli/telemetry.ts"],
+  "hook.cjs": ["./src/adapters/event-hook.ts"],
 };
 
 const shared = {

@@ -1,4 +1,5 @@
-import type { Reading } from "./core/credential.js";
+import type { RefreshHistory } from "./core/brake.js";
+import type { Credential, Reading } from "./core/credential.js";
 import { decide, type RefreshPolicy } from "./core/decide.js";
 import { type CycleOutcome, outcomeWithoutLogin } from "./core/outcome.js";
 import { ageSec } from "./core/status.js";
@@ -9,6 +10,10 @@ export interface CycleSettings {
   readonly policy: RefreshPolicy;
   /** Refresh though fresh. */
   readonly isForced: boolean;
+  /** The shortest time between two refreshes of ours, milliseconds. */
+  readonly minRefreshIntervalMs: number;
+  /** Our own last refreshes, as an earlier cycle has told them. */
+  readonly readHistory: () => RefreshHistory | null;
   /** How long to wait for another process that is at work on this login, milliseconds. */
   readonly lockWaitMs: number;
   /** Aborted when the process was told to end: nothing is sent after that. */
@@ -17,6 +22,8 @@ export interface CycleSettings {
 
 export interface CycleResult {
   readonly outcome: CycleOutcome;
+  /** Our last refreshes, this cycle's own included. */
+  readonly history: RefreshHistory | null;
   /** The store at the end of the cycle. */
   readonly reading: Reading;
 }
@@ -34,12 +41,14 @@ export async function runCycle(
 ): Promise<CycleResult> {
   const reading = await readSettled(ports);
   const seen = look(ports, reading, settings);
-  if (seen !== null) return { outcome: seen, reading };
+  if (seen !== null) return { outcome: seen, history: settings.readHistory(), reading };
 
-  const [{ refresh }, refreshPorts] = await Promise.all([import("./refresh.js"), openRefreshPorts()]);
+  const [{ refresh, historyAfter }, refreshPorts] = await Promise.all([import("./refresh.js"), openRefreshPorts()]);
   const seenToken = reading.kind === "login" ? reading.credential.refreshToken : null;
   const outcome = await refresh(refreshPorts, { ...settings, seenToken });
-  return { outcome, reading: ports.store.read() };
+  const end = ports.store.read();
+  const history = historyAfter(outcome, [reading, end], settings.readHistory(), ports.clock.nowMs());
+  return { outcome, history, reading: end };
 }
 
 /** The outcome when this look settles the cycle, else null. */
@@ -49,11 +58,12 @@ function look(ports: LookPorts, reading: Reading, settings: CycleSettings): Cycl
 
   const nowMs = ports.clock.nowMs();
   const verdict = decide(reading.credential, nowMs, settings.policy);
-  if (verdict.kind === "due" || settings.isForced) return null;
-  const { expiresAtMs } = reading.credential.accessClaims;
-  return {
-    kind: "fresh",
-    expiresInSec: expiresAtMs === null ? null : Math.trunc((expiresAtMs - nowMs) / 1000),
-    ageSec: ageSec(reading.credential.lastRefreshMs, nowMs),
-  };
+  return verdict.kind === "due" || settings.isForced ? null : freshOutcome(reading.credential, nowMs);
+}
+
+/** What a cycle makes of a login that is not due. */
+export function freshOutcome({ accessClaims, lastRefreshMs }: Credential, nowMs: number): CycleOutcome {
+  const { expiresAtMs } = accessClaims;
+  const expiresInSec = expiresAtMs === null ? null : Math.trunc((expiresAtMs - nowMs) / 1000);
+  return { kind: "fresh", expiresInSec, ageSec: ageSec(lastRefreshMs, nowMs) };
 }

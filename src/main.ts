@@ -1,95 +1,132 @@
+import { setMaxListeners } from "node:events";
 import { homedir } from "node:os";
-import { fileCredentialStore } from "./adapters/file-credential-store.js";
-import { fileStatusSink } from "./adapters/file-status-sink.js";
-import { fileTicketBook } from "./adapters/file-ticket-book.js";
+import { watchFile } from "./adapters/file-watch.js";
+import { findSameHomes } from "./adapters/place.js";
+import { describeSelf } from "./adapters/process-identity.js";
 import { stderrLog } from "./adapters/stderr-log.js";
 import { systemClock } from "./adapters/system-clock.js";
 import { runLoop, type Told } from "./cli/loop.js";
-import { parseArguments, type Settings, VERSION } from "./cli/options.js";
-import { takeSignals } from "./cli/signals.js";
-import { decide } from "./core/decide.js";
-import { describeFault } from "./core/fault.js";
-import { reportOutcome } from "./core/outcome.js";
-import { nextCheckMs } from "./core/schedule.js";
-import { buildStatus } from "./core/status.js";
-import { type CycleResult, runCycle } from "./cycle.js";
-import type { LookPorts, RefreshPorts, StatusSink } from "./ports.js";
-
-/** A whole request, and its connection, fits into this: a waiting process sees the outcome, milliseconds. */
-const LOCK_WAIT_MS = 75_000;
+import { parseArguments, type Settings } from "./cli/options.js";
+import { Pacer } from "./cli/pacer.js";
+import { closeDebugger, type Signals, takeSignals } from "./cli/signals.js";
+import { worstExitCode } from "./core/outcome.js";
+import { type Company, Home } from "./home.js";
+import type { Log } from "./ports.js";
 
 /** Runs the program; the only place that reads the arguments and the environment. */
 async function main(): Promise<void> {
   const parsed = await parseArguments(process.argv.slice(2), process.env, homedir());
-  if (parsed.kind === "run") return await run(parsed.settings);
-  if (parsed.kind === "show") return void process.stdout.write(parsed.text);
-  process.stderr.write(`codex-auth-watchdog: ${parsed.message}\nTry codex-auth-watchdog --help\n`);
-  process.exitCode = 64; // EX_USAGE of sysexits(3)
+  switch (parsed.kind) {
+    case "show":
+      process.stdout.write(parsed.text);
+      return;
+    case "usage-error":
+      process.stderr.write(`codex-auth-watchdog: ${parsed.message}\nTry codex-auth-watchdog --help\n`);
+      process.exitCode = 64; // EX_USAGE of sysexits(3)
+      return;
+    case "run":
+      if (parsed.command === "run") return await run(parsed.settings);
+      return await ask(parsed.command, parsed.settings);
+  }
 }
 
+/** Looks after the homes: once, or until told to stop. */
 async function run(settings: Settings): Promise<void> {
   const signals = takeSignals();
-  const store = fileCredentialStore(settings.codexHome);
   const clock = systemClock;
-  const tickets = fileTicketBook(store.location, clock);
-  const ports: LookPorts = { clock, store, tickets, log: stderrLog(clock) };
-  const sink = fileStatusSink(settings.codexHome);
-  let isForced = settings.isForced; // For the first cycle only: a loop that always forced would spend a token each time.
-  const cycle = async (): Promise<Told> => {
-    const cycleSettings = { policy: settings, isForced, lockWaitMs: LOCK_WAIT_MS, stop: signals.stop };
-    isForced = false;
-    const result = await runCycle(ports, () => openRefreshPorts(ports, settings), cycleSettings);
-    return tell(ports, sink, result, settings);
-  };
-  if (settings.isOnce) {
-    process.exitCode = (await cycle()).exitCode;
-    return;
+  const { homes: codexHomes, doubles } = findSameHomes(settings.codexHomes);
+  const logFor = (codexHome: string | null): Log =>
+    stderrLog(clock, {
+      format: settings.logFormat,
+      level: settings.logLevel,
+      codexHome: codexHomes.length > 1 ? codexHome : null,
+    });
+  const log = logFor(null);
+  for (const [double, first] of doubles) {
+    log.write("warn", "same_home", `${double} is the same login as ${first}; it is looked after once`);
   }
-  ports.log.line(
-    `watchdog: starting (interval=${settings.intervalSec}s safety_margin=${settings.safetyMarginSec}s stale_after=${settings.staleAfterSec}s codex_home=${settings.codexHome})`,
-  );
-  await runLoop({ clock, changeMark: store.changeMark, cycle }, signals);
-  ports.log.line("watchdog: stopped");
+  const telemetry = isObserved(settings)
+    ? (await import("./cli/telemetry.js")).openTelemetry(settings, clock, log)
+    : null;
+  const company: Company = {
+    settings,
+    clock,
+    logFor,
+    pacer: new Pacer(clock),
+    stop: signals.stop,
+    daemon: settings.isOnce ? null : describeSelf(),
+    observe: telemetry?.observe ?? null,
+  };
+  const homes = codexHomes.map((codexHome) => new Home(codexHome, company));
+  if (settings.isOnce) {
+    const told = await Promise.all(homes.map((home) => contained(home, homes.length > 1)()));
+    process.exitCode = worstExitCode(told.map(({ exitCode }) => exitCode));
+  } else {
+    await closeDebugger();
+    const { intervalSec, safetyMarginSec, staleAfterSec } = settings;
+    log.write(
+      "info",
+      "starting",
+      `watchdog: starting (interval=${intervalSec}s safety_margin=${safetyMarginSec}s stale_after=${staleAfterSec}s codex_home=${codexHomes.join(",")})`,
+    );
+    await telemetry?.listen();
+    const tick = telemetry?.tick ?? null;
+    setMaxListeners(0, signals.stop);
+    await Promise.all(homes.map((home) => loop(home, contained(home, homes.length > 1), signals, tick)));
+    for (const home of homes) home.leave();
+    log.write("info", "stopped", "watchdog: stopped");
+  }
+  await telemetry?.close();
 }
 
-/** Loads what only a refresh needs: the lock library and the HTTP client. */
-async function openRefreshPorts(ports: LookPorts, settings: Settings): Promise<RefreshPorts> {
-  const [{ fileLock }, { httpTokenEndpoint }] = await Promise.all([
-    import("./adapters/file-lock.js"),
-    import("./adapters/http-token-endpoint.js"),
-  ]);
-  return {
-    ...ports,
-    lock: fileLock(ports.store.location, ports.clock, () =>
-      ports.log.line("refresh: the lock was taken over by another process; the ticket still guards the token"),
-    ),
-    endpoint: httpTokenEndpoint(settings.endpoint),
+function isObserved({ http, metricsFile }: Settings): boolean {
+  return http !== null || metricsFile !== null;
+}
+
+async function loop(
+  home: Home,
+  cycle: () => Promise<Told>,
+  signals: Signals,
+  tick: ((codexHome: string) => void) | null,
+): Promise<void> {
+  const watch = (onEvent: () => void): (() => void) => watchFile(home.store.location, onEvent);
+  const onTick = (): void => tick?.(home.codexHome);
+  const { changeMark } = home.store;
+  await runLoop({ clock: systemClock, changeMark, watch, cycle, onTick }, signals);
+}
+
+/** After a bug in one of several homes the others go on, and this one is looked at again, milliseconds. */
+const AFTER_BUG_MS = 3_600_000;
+
+/** A cycle whose bug stays its own where other homes may be in the middle of a refresh. */
+function contained(home: Home, hasOthers: boolean): () => Promise<Told> {
+  return async () => {
+    try {
+      return await home.cycle();
+    } catch (error) {
+      if (!hasOthers) throw error;
+      process.stderr.write(describeBug(error));
+      return { exitCode: 70, nextCheckAtMs: systemClock.nowMs() + AFTER_BUG_MS };
+    }
   };
 }
 
-/** Tells an outcome to the log and to the status. */
-function tell(ports: LookPorts, sink: StatusSink, result: CycleResult, settings: Settings): Told {
-  const { outcome, reading } = result;
-  const nowMs = ports.clock.nowMs();
-  const report = reportOutcome(outcome, ports.store.location);
-  const failureCount = report.exitCode >= 2 ? sink.readFailureCount() + 1 : 0;
-  const dueAtMs = reading.kind === "login" ? decide(reading.credential, nowMs, settings).dueAtMs : null;
-  const { intervalSec } = settings;
-  const nextMs = nextCheckMs({ outcome, dueAtMs, failureCount, intervalSec, nowMs, jitter: Math.random() });
-  ports.log.line(report.line);
-  const nextCheckAtMs = settings.isOnce ? null : nextMs;
-  const status = buildStatus({ report, reading, dueAtMs, nextCheckAtMs, failureCount, nowMs, version: VERSION });
-  const fault = sink.write(status);
-  const isToldAlready = outcome.kind === "blocked" && outcome.fault.kind === fault?.kind;
-  if (fault !== null && !isToldAlready) ports.log.line(`status: ${describeFault(fault)}`);
-  return { exitCode: report.exitCode, nextCheckAtMs: nextMs };
+/** Answers a question about the homes; nothing is sent or written. */
+async function ask(command: Exclude<Parsed["command"], "run">, settings: Settings): Promise<void> {
+  const { answer } = await import("./cli/ask.js");
+  const isTerminal = process.stdout.isTTY && (process.env["NO_COLOR"] ?? "") === "";
+  const { text, exitCode } = await answer(command, settings, { clock: systemClock, env: process.env, isTerminal });
+  process.stdout.write(text);
+  process.exitCode = exitCode;
 }
+
+type Parsed = Extract<Awaited<ReturnType<typeof parseArguments>>, { kind: "run" }>;
 
 /**
  * The last word on an error that nobody expected. Its message may quote a file or an answer, and so a token:
  * only its name, its code and the places in our own code are printed.
  */
-function reportBug(error: unknown): never {
+function describeBug(error: unknown): string {
   const { name, code, stack } = Object(error) as { name?: unknown; code?: unknown; stack?: unknown };
   // Only what looks like a frame, a name, a code: any of them could hold text that came from elsewhere.
   const frames = String(stack)
@@ -97,7 +134,11 @@ function reportBug(error: unknown): never {
     .filter((line) => /^ {4}at (?:[\w.<># [\]]{1,80} \()?(?:file:|node:)[^\s?#]+:\d+:\d+\)?$/.test(line));
   const words = [name, code].filter((word) => typeof word === "string" && /^[A-Z][A-Za-z0-9_]{0,40}$/.test(word));
   const what = `codex-auth-watchdog: a bug: ${words.join(" ")}; please report it with these lines`;
-  process.stderr.write([what, ...frames.slice(0, 8), ""].join("\n"));
+  return [what, ...frames.slice(0, 8), ""].join("\n");
+}
+
+function reportBug(error: unknown): never {
+  process.stderr.write(describeBug(error));
   process.exit(70); // EX_SOFTWARE of sysexits(3)
 }
 

@@ -2,8 +2,8 @@ import type { Reading } from "./core/credential.js";
 import type { Fault } from "./core/fault.js";
 import type { CommitPlan } from "./core/reconcile.js";
 import type { Secret } from "./core/secret.js";
-import type { Status } from "./core/status.js";
-import type { Presented, Ticket, TicketEvent, TicketName } from "./core/ticket.js";
+import type { LastStatus, Status } from "./core/status.js";
+import type { Presented, Rewrite, Ticket, TicketEvent, TicketName } from "./core/ticket.js";
 
 /** Wall clock and waiting. A test's clock is a number that it sets. */
 export interface Clock {
@@ -33,11 +33,19 @@ export interface CredentialStore {
   preflight(): Fault | null;
   /**
    * Reads the newest text, asks `decide` what to do, and for a `write` puts that text in place whole and
-   * durably. As little time as possible passes between the read and the write.
+   * durably. As little time as possible passes between the read and the write, and what another program writes
+   * in that time is put before `decide` again.
    *
-   * @returns the plan as carried out; `failed` means that the store still holds what it held before
+   * @param keepRedo called before a write that can be torn; when it reports a fault nothing is written
+   * @returns the plan as carried out; `failed` means that the store still holds what it held before, or that the
+   *   redo is needed
    */
-  update(decide: (reading: Reading) => CommitPlan): Promise<CommitPlan | Failed>;
+  update(
+    decide: (reading: Reading) => CommitPlan,
+    keepRedo: (rewrite: Rewrite) => Promise<Fault | null>,
+  ): Promise<CommitPlan | Failed>;
+  /** Completes a write that was torn; does nothing when the store holds anything else than a mix of the two texts. */
+  redo(rewrite: Rewrite): Promise<Fault | null>;
 }
 
 /** Makes waiting orderly. Safety rests on the tickets, not on this: a lock can have two holders. */
@@ -64,6 +72,14 @@ export interface TicketBook {
   create(presented: Presented, attempt: number): Promise<TicketCreation>;
   /** Takes tickets away once their token is no longer in the store. Failures are left for the next run. */
   remove(tickets: readonly TicketName[]): Promise<void>;
+  /** Adds an event to a ticket that another run has left; durable when it resolves with null. */
+  append(ticket: TicketName, event: TicketEvent): Promise<Fault | null>;
+  /** Gives the space back that a ticket has reserved: the answer is in it, and the store needs room. */
+  trim(ticket: TicketName): Promise<void>;
+  /** Keeps a ticket's answer where no run acts on it, until a refresh succeeds. */
+  setAside(ticket: TicketName): Promise<void>;
+  /** After a success: takes away what was set aside, and what dead processes have left half written. */
+  sweep(): Promise<void>;
   /**
    * Ends a ticket with its verdict: the latch, or an attempt that nobody knows the end of. The answer's body
    * goes away: nobody knows what a server puts into an error, or into half of an answer.
@@ -71,7 +87,14 @@ export interface TicketBook {
   conclude(ticket: TicketName, verdict: TicketEvent): Promise<Fault | null>;
 }
 
-export type TicketListing = { readonly kind: "tickets"; readonly tickets: readonly Ticket[] } | Failed;
+export type TicketListing =
+  | {
+      readonly kind: "tickets";
+      readonly tickets: readonly Ticket[];
+      /** What was set aside, by names that people can look for. */
+      readonly setAside: readonly string[];
+    }
+  | Failed;
 
 export type TicketCreation =
   | { readonly kind: "created"; readonly ticket: OpenTicket }
@@ -104,7 +127,7 @@ export type EndpointReply =
       readonly httpStatus: number;
       readonly retryAfter: string | null;
       readonly body: string;
-      /** False when the connection broke, or the body was cut at the cap. */
+      /** False when the connection broke before the end. */
       readonly isComplete: boolean;
     }
   /** No byte of the request left this machine. `cause` is a short code such as ECONNREFUSED. */
@@ -124,15 +147,19 @@ export interface TokenEndpoint {
 
 /** Where the last outcome is told to other programs: `auth_refresh_status.json`. */
 export interface StatusSink {
-  /** The failures in a row that the last status tells; 0 when there is none. */
-  readFailureCount(): number;
+  /** What was told last; null when there is no status that can be read. */
+  read(): LastStatus | null;
   /** @returns null, or what stood in the way; a failing status never fails a refresh */
   write(status: Status): Fault | null;
 }
 
+/** How much a line matters, the most first. */
+export type LogLevel = "error" | "warn" | "info" | "debug";
+
 /** One line for one event. Lines never hold a token. */
 export interface Log {
-  line(message: string): void;
+  /** @param event a stable code for programs, such as `refresh_starting`; `message` is for people */
+  write(level: LogLevel, event: string, message: string): void;
 }
 
 /** What a cycle needs before it knows whether anything is due. */

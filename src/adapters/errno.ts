@@ -1,3 +1,4 @@
+import { constants } from "node:os";
 import type { Fault, FaultKind } from "../core/fault.js";
 
 const KINDS: Readonly<Record<string, FaultKind>> = {
@@ -13,14 +14,24 @@ const KINDS: Readonly<Record<string, FaultKind>> = {
   ENOTDIR: "not-a-directory",
   ENXIO: "wrong-file-type",
   ELOOP: "wrong-file-type",
-  EFBIG: "too-large",
+  EFBIG: "file-size-limit",
   ENOENT: "missing",
+  EADDRINUSE: "address-in-use",
+  EADDRNOTAVAIL: "bad-address",
+  ENOTFOUND: "bad-address",
 };
 
-/** The `errno` name of a system error, or null when the value is none. */
+/**
+ * The `errno` name of a system error, or null when the value is none.
+ *
+ * libuv has no name for some of them, a full quota (EDQUOT) among them: those have a number alone.
+ */
 export function errnoOf(error: unknown): string | null {
   if (!(error instanceof Error) || !("code" in error)) return null;
-  return typeof error.code === "string" && /^E[A-Z0-9]+$/.test(error.code) ? error.code : null;
+  if (typeof error.code === "string" && /^E[A-Z0-9]+$/.test(error.code)) return error.code;
+  if (!("errno" in error) || typeof error.errno !== "number") return null;
+  const number = -error.errno;
+  return Object.entries(constants.errno).find(([, value]) => value === number)?.[0] ?? `E${number}`;
 }
 
 /**

@@ -1,15 +1,11 @@
-import { chownSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { chownSync, existsSync, rmSync, writeFileSync } from "node:fs";
 import lockfile from "proper-lockfile";
 import type { Clock, Lock } from "../ports.js";
 import { errnoOf, toFault } from "./errno.js";
+import { describeHolder, readHolder, STALE_MS } from "./lock-holder.js";
 import { findPlace, ownerFor, type Place } from "./place.js";
 import { describeSelf } from "./process-identity.js";
 
-/**
- * A lock whose holder has not touched it for this long is taken over, milliseconds. It is short, because the
- * lock only makes waiting orderly: what a takeover in error could break is guarded by the tickets.
- */
-const STALE_MS = 15_000;
 const HEARTBEAT_MS = 3_000;
 
 /**
@@ -46,7 +42,10 @@ export function fileLock(authJsonPath: string, clock: Clock, onCompromised: () =
           },
         };
       } catch (error) {
-        if (errnoOf(error) === "ELOCKED") return { kind: "taken", holder: readHolder(place) };
+        const code = errnoOf(error);
+        // It vanished between two steps of ours: somebody else is taking the same stale lock over.
+        const isRaced = code === "ENOENT" && existsSync(place.directory);
+        if (code === "ELOCKED" || isRaced) return { kind: "taken", holder: describeHolder(readHolder(place)) };
         return { kind: "failed", fault: toFault(error, "take the lock", place.own("lock")) };
       }
     },
@@ -56,8 +55,8 @@ export function fileLock(authJsonPath: string, clock: Clock, onCompromised: () =
 function nameHolder(place: Place, clock: Clock): void {
   const path = place.own("holder");
   const owner = ownerFor(place);
-  if (owner !== null) chownSync(place.own("lock"), owner.uid, owner.gid);
   try {
+    if (owner !== null) chownSync(place.own("lock"), owner.uid, owner.gid);
     const { pid, host } = describeSelf();
     const since = new Date(clock.nowMs()).toISOString();
     rmSync(path, { force: true });
@@ -65,14 +64,5 @@ function nameHolder(place: Place, clock: Clock): void {
     if (owner !== null) chownSync(path, owner.uid, owner.gid);
   } catch {
     // Without it a waiting process cannot say whom it waits for; that is all.
-  }
-}
-
-function readHolder(place: Place): string {
-  try {
-    const { pid, host, since } = JSON.parse(readFileSync(place.own("holder"), "utf8")) as Record<string, unknown>;
-    return `process ${Number(pid)} on ${String(host)} (since ${String(since)})`;
-  } catch {
-    return "another process";
   }
 }

@@ -90,7 +90,9 @@ async function exchange(
       .on("data", (chunk: Buffer) => {
         bytes = Buffer.concat([bytes, chunk]);
         journaled = journaled.then(() => tokenRequest.onBody(httpStatus, chunk));
-        if (bytes.length > MAX_BODY_BYTES) response.body.destroy();
+        if (bytes.length <= MAX_BODY_BYTES) return;
+        resolve(true); // The connection did not break: the answer is none.
+        response.body.destroy();
       })
       .on("end", () => resolve(true))
       .on("error", () => resolve(false)) // What has arrived may be the whole JSON all the same.

@@ -1,6 +1,12 @@
-import { existsSync, realpathSync, statSync } from "node:fs";
-import { basename, dirname, join } from "node:path";
-import type { Owner } from "./whole-file.js";
+import { closeSync, existsSync, fchownSync, fstatSync, openSync, realpathSync, statSync } from "node:fs";
+import { basename, dirname, join, resolve } from "node:path";
+import { errnoOf } from "./errno.js";
+
+/** Who a new file belongs to. */
+export interface Owner {
+  readonly uid: number;
+  readonly gid: number;
+}
 
 /** Where a credential file really lies, and where the watchdog's own files lie beside it. */
 export interface Place {
@@ -36,7 +42,68 @@ export function ownerFor(place: Pick<Place, "file" | "directory">): Owner | null
   return { uid, gid };
 }
 
-function realPath(path: string): string {
+/**
+ * Opens a file that may have to be created, as its owner to be: a process that is killed behind the creation leaves
+ * nothing that the owner can't handle. Where the owner may not, root creates it and gives it away.
+ *
+ * Synchronous, because the effective user is the whole process's.
+ */
+export function openAs(owner: Owner | null, path: string, flags: string | number, mode = 0o600): number {
+  if (owner === null || owner.uid === 0) return openSync(path, flags, mode);
+  const ownGid = process.getegid?.() ?? 0;
+  process.setegid?.(owner.gid);
+  process.seteuid?.(owner.uid);
+  try {
+    return openSync(path, flags, mode);
+  } catch (error) {
+    if (errnoOf(error) !== "EACCES") throw error;
+  } finally {
+    process.seteuid?.(0);
+    process.setegid?.(ownGid);
+  }
+  const descriptor = openSync(path, flags, mode);
+  try {
+    if (fstatSync(descriptor).uid === 0) fchownSync(descriptor, owner.uid, owner.gid);
+    return descriptor;
+  } catch (error) {
+    closeSync(descriptor);
+    throw error;
+  }
+}
+
+/**
+ * Of several homes those that are different logins, each by its first name: the same file behind a symbolic link, a
+ * bind mount or another spelling is looked after once.
+ *
+ * @returns with `doubles` as pairs of a home that was left out, and the one that stands for it
+ */
+export function findSameHomes(codexHomes: readonly string[]): {
+  readonly homes: readonly string[];
+  readonly doubles: readonly (readonly [double: string, first: string])[];
+} {
+  const firsts = new Map<string, string>();
+  const doubles: [string, string][] = [];
+  for (const codexHome of codexHomes) {
+    const identity = identityOf(join(codexHome, "auth.json")) ?? identityOf(codexHome) ?? resolve(codexHome);
+    const first = firsts.get(identity);
+    if (first === undefined) firsts.set(identity, codexHome);
+    else doubles.push([codexHome, first]);
+  }
+  return { homes: [...firsts.values()], doubles };
+}
+
+/** What makes a file this file, whatever its path; null when there is none. */
+function identityOf(path: string): string | null {
+  try {
+    const { dev, ino } = statSync(path, { bigint: true });
+    return `${dev}:${ino}`;
+  } catch {
+    return null;
+  }
+}
+
+/** A path with all symbolic links resolved; as given where that is not possible. */
+export function realPath(path: string): string {
   try {
     return realpathSync.native(path);
   } catch {

@@ -41,8 +41,12 @@ function exists(pid: number): boolean {
   }
 }
 
-/** Field 22 of /proc/PID/stat; the command in field 2 may hold spaces and brackets, so count after the last one. */
-function startTicks(pid: number): string | null {
+/**
+ * When a process started, in clock ticks since boot; null when there is no such process.
+ *
+ * Field 22 of /proc/PID/stat; the command in field 2 may hold spaces and brackets, so count after the last one.
+ */
+export function startTicks(pid: number): string | null {
   const stat = readOrNull(() => readFileSync(`/proc/${pid}/stat`, "utf8"));
   return stat?.slice(stat.lastIndexOf(")") + 2).split(" ")[19] ?? null;
 }

@@ -1,12 +1,7 @@
 import { open, writeFile } from "node:fs/promises";
 import { dirname } from "node:path";
 import writeFileAtomic from "write-file-atomic";
-
-/** Who a new file belongs to. */
-export interface Owner {
-  readonly uid: number;
-  readonly gid: number;
-}
+import type { Owner } from "./place.js";
 
 /**
  * Replaces a file by a temporary file and a rename, so that a reader sees the old text or the new one, whole;
@@ -17,6 +12,12 @@ export interface Owner {
  * @param owner given to the new file where this process may; null keeps the old file's owner, if there was one
  */
 export async function replaceFile(path: string, text: string, owner: Owner | null): Promise<void> {
+  await writeWhole(path, text, owner);
+  await syncPath(dirname(path));
+}
+
+/** The same without the directory's sync, for a file that is renamed before anybody relies on it. */
+export async function writeWhole(path: string, text: string, owner: Owner | null): Promise<void> {
   await writeFileAtomic(path, "", {
     mode: 0o600,
     ...(owner === null ? {} : { chown: owner }),
@@ -24,15 +25,14 @@ export async function replaceFile(path: string, text: string, owner: Owner | nul
     // So it is given nothing to write, and the text goes in through this hook, which fails with ENOSPC.
     tmpfileCreated: (temporaryPath) => writeFile(temporaryPath, text),
   });
-  await syncDirectory(dirname(path));
 }
 
-/** Makes new, renamed and removed names in a directory survive a power cut. */
-export async function syncDirectory(path: string): Promise<void> {
-  const directory = await open(path, "r");
+/** Makes what was written to a file, or named and renamed in a directory, survive a power cut. */
+export async function syncPath(path: string): Promise<void> {
+  const handle = await open(path, "r");
   try {
-    await directory.sync();
+    await handle.sync();
   } finally {
-    await directory.close();
+    await handle.close();
   }
 }

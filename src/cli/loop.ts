@@ -1,15 +1,19 @@
 import type { Clock } from "../ports.js";
 import type { Signals } from "./signals.js";
 
-/** How often the loop looks whether the file was changed, milliseconds: a new login counts without a restart. */
-const CHANGE_POLL_MS = 15_000;
+/** How often the loop looks whether the file was changed, milliseconds, where watching does not tell. */
+const CHANGE_POLL_MS = 30_000;
 
 export interface LoopPorts {
   readonly clock: Clock;
   /** Differs when the credential may have changed. */
   readonly changeMark: () => string;
+  /** Calls back when something happens to the credential, as far as the system tells; the result ends it. */
+  readonly watch: (onEvent: () => void) => () => void;
   /** Runs one cycle and tells its outcome. */
   readonly cycle: () => Promise<Told>;
+  /** Called whenever the loop has come round: it lives. */
+  readonly onTick: () => void;
 }
 
 /** What the loop goes by. */
@@ -25,19 +29,45 @@ export async function runLoop(ports: LoopPorts, signals: Signals): Promise<void>
   let wake = new AbortController();
   signals.onWake(() => wake.abort());
   while (!signals.stop.aborted) {
-    // Both begin before the cycle's own look, so that a change or a HUP while it runs is not lost.
+    // All begin before the cycle's own look, so that a change or a HUP while it runs is not lost.
     wake = new AbortController();
+    const nudge = new Nudge();
+    const unwatch = ports.watch(() => nudge.give());
     const markBefore = ports.changeMark();
     const { exitCode, nextCheckAtMs } = await ports.cycle();
     // Our own write is no change to wake up for.
-    await waitForNext(ports, exitCode === 0 ? ports.changeMark() : markBefore, nextCheckAtMs, wake.signal);
+    const mark = exitCode === 0 ? ports.changeMark() : markBefore;
+    await waitForNext(ports, { mark, nextMs: nextCheckAtMs, woken: wake.signal, nudge });
+    unwatch();
+  }
+}
+
+/** Ends the current sleep, so that somebody looks at the mark again. */
+class Nudge {
+  #current = new AbortController();
+
+  give(): void {
+    this.#current.abort();
+  }
+
+  /** The signal for the next sleep. */
+  next(): AbortSignal {
+    if (this.#current.signal.aborted) this.#current = new AbortController();
+    return this.#current.signal;
   }
 }
 
 /** Waits until `nextMs`, a change of the credential since `mark`, or `woken` (HUP and stop), whichever comes first. */
-async function waitForNext(ports: LoopPorts, mark: string, nextMs: number, woken: AbortSignal): Promise<void> {
-  const { clock } = ports;
-  while (!woken.aborted && clock.nowMs() < nextMs && ports.changeMark() === mark) {
-    await clock.sleep(Math.min(nextMs - clock.nowMs(), CHANGE_POLL_MS), woken);
+async function waitForNext(
+  { clock, changeMark, onTick }: LoopPorts,
+  until: { readonly mark: string; readonly nextMs: number; readonly woken: AbortSignal; readonly nudge: Nudge },
+): Promise<void> {
+  const { mark, nextMs, woken, nudge } = until;
+  for (;;) {
+    // Taken before the mark is looked at: what happens behind that look ends the sleep.
+    const nudged = nudge.next();
+    onTick();
+    if (woken.aborted || clock.nowMs() >= nextMs || changeMark() !== mark) return;
+    await clock.sleep(Math.min(nextMs - clock.nowMs(), CHANGE_POLL_MS), AbortSignal.any([woken, nudged]));
   }
 }

@@ -3,43 +3,57 @@ import packageJson from "../../package.json" with { type: "json" };
 import type { EndpointSettings } from "../adapters/http-token-endpoint.js";
 import { isLoopbackHost } from "../core/loopback.js";
 import { REQUEST_DEADLINE_MS } from "../core/ticket.js";
+import type { LogLevel } from "../ports.js";
 import { parseDurationSec } from "./duration.js";
+import { type CommandName, OPTIONS, TOKEN_URL } from "./option-table.js";
 
 /** Everything that the outside can set, checked. */
 export interface Settings {
-  readonly codexHome: string;
+  /** At least one, each as it was given. */
+  readonly codexHomes: readonly string[];
   readonly isOnce: boolean;
   readonly isForced: boolean;
   readonly intervalSec: number;
   readonly safetyMarginSec: number;
   readonly staleAfterSec: number;
+  readonly minRefreshIntervalSec: number;
+  /** The program that is told of events; null when nobody is. */
+  readonly onEvent: string | null;
+  readonly metricsFile: string | null;
+  readonly http: ListenAddress | null;
+  readonly logFormat: "text" | "json";
+  readonly logLevel: LogLevel;
+  readonly isJson: boolean;
+  readonly isExitCode: boolean;
+  readonly maxWaitSec: number;
   readonly endpoint: EndpointSettings;
 }
 
+export interface ListenAddress {
+  readonly host: string;
+  /** 0 lets the system choose. */
+  readonly port: number;
+}
+
 export type ParsedArguments =
-  | { readonly kind: "run"; readonly settings: Settings }
+  | { readonly kind: "run"; readonly command: CommandName; readonly settings: Settings }
   /** `--help` and `--version`: the text for standard output. */
   | { readonly kind: "show"; readonly text: string }
   /** One line that says what is wrong with the call. */
   | { readonly kind: "usage-error"; readonly message: string };
 
+/** What a call says, option by option: the words behind a flag, none for one without a value. */
+export type Flags = ReadonlyMap<string, readonly string[]>;
+
 export const VERSION = packageJson.version;
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
-/** The endpoint and the client id that are built into Codex (0.130 to 0.169). */
-const TOKEN_URL = "https://auth.openai.com/oauth/token";
+/** The client id that is built into Codex (0.130 to 0.169). */
 const CODEX_CLIENT_ID = "app_EMoamEEZ73f0CkXaXp7hrann";
 
 /** What is wrong with a call, in one line. */
 export class UsageError extends Error {}
-
-/** The numbers that the shell script took from the environment; each has a flag now. */
-export const DURATIONS = [
-  ["--interval", "CODEX_AUTH_REFRESH_INTERVAL_SECONDS", 21_600, 1, "longest time between two looks of the loop"],
-  ["--safety-margin", "CODEX_AUTH_SAFETY_MARGIN_SECONDS", 14_400, 0, "refresh with this long to live, or less"],
-  ["--stale-after", "CODEX_AUTH_STALE_AFTER_SECONDS", 604_800, 0, "refresh when last_refresh is this old"],
-] as const;
 
 /**
  * Reads arguments and environment into settings. Pure: the caller prints and exits.
@@ -53,38 +67,92 @@ export async function parseArguments(
   home: string,
 ): Promise<ParsedArguments> {
   try {
-    const settings = readEnvironment(env, home);
-    const isPlain = argv.every((word) => word === "--once" || word === "--force");
     // The calls that containers make all day need no parser: commander alone costs a third of a bare Node's start.
-    if (!isPlain) return (await import("./flags.js")).parseFlags(argv, settings);
-    const flags = { isOnce: argv.includes("--once"), isForced: argv.includes("--force") };
-    return { kind: "run", settings: { ...settings, ...flags } };
+    const isPlain = argv.every((word) => word === "--once" || word === "--force");
+    const parsed = isPlain
+      ? ({ kind: "call", command: "run", flags: new Map(argv.map((word) => [word, []])) } as const)
+      : (await import("./flags.js")).parseFlags(argv);
+    if (parsed.kind !== "call") return parsed;
+    const isDry = parsed.flags.has("--dry-run");
+    const settings = readSettings(parsed.flags, env, home);
+    return { kind: "run", command: isDry ? "check" : parsed.command, settings };
   } catch (error) {
     if (error instanceof UsageError) return { kind: "usage-error", message: error.message };
     throw error;
   }
 }
 
-function readEnvironment(environment: Environment, home: string): Settings {
-  const [intervalSec = 0, safetyMarginSec = 0, staleAfterSec = 0] = DURATIONS.map(([, variable, defaultSec, minSec]) =>
-    readDuration(variable, nonBlank(environment[variable]) ?? `${defaultSec}`, minSec),
-  );
-  const codexHome = nonBlank(environment["CODEX_HOME"]) ?? join(home, ".codex");
-  const flags = { isOnce: false, isForced: false, intervalSec, safetyMarginSec, staleAfterSec };
-  return { codexHome, ...flags, endpoint: readEndpoint(environment) };
+/** A setting's text, and where it stands: the flag or the variable, for the message about what is wrong with it. */
+interface Given {
+  readonly text: string;
+  readonly source: string;
 }
 
-/**
- * Reads a duration of at least `minSec` seconds.
- *
- * @param source the flag or variable that it stands in, for the UsageError that it throws
- */
-export function readDuration(source: string, text: string, minSec: number): number {
+function readSettings(flags: Flags, env: Environment, home: string): Settings {
+  const find = (name: string): Given | null => findGiven(flags, env, name);
+  return {
+    codexHomes: readHomes(flags, env, home),
+    isOnce: flags.has("--once"),
+    isForced: flags.has("--force"),
+    intervalSec: readDuration(find("--interval"), 1),
+    safetyMarginSec: readDuration(find("--safety-margin"), 0),
+    staleAfterSec: readDuration(find("--stale-after"), 0),
+    minRefreshIntervalSec: readDuration(find("--min-refresh-interval"), 0),
+    maxWaitSec: readDuration(find("--max"), 0),
+    onEvent: find("--on-event")?.text ?? null,
+    metricsFile: find("--metrics-file")?.text ?? null,
+    http: readListenAddress(find("--http")),
+    logFormat: readChoice(find("--log-format"), ["text", "json"]),
+    logLevel: readChoice(find("--log-level"), ["error", "warn", "info", "debug"]),
+    isJson: flags.has("--json"),
+    isExitCode: flags.has("--exit-code"),
+    endpoint: readEndpoint(env),
+  };
+}
+
+/** Flag before environment before preset; a blank variable counts as none. */
+function findGiven(flags: Flags, env: Environment, name: string): Given | null {
+  const row = OPTIONS.find(({ flag }) => flag?.split(" ")[0] === name);
+  const [fromFlag] = flags.get(name) ?? [];
+  if (fromFlag !== undefined) return { text: fromFlag, source: name };
+  for (const variable of row?.variables ?? []) {
+    const text = nonBlank(env[variable]);
+    if (text !== undefined) return { text, source: variable };
+  }
+  return row?.preset == null ? null : { text: row.preset, source: name };
+}
+
+function readHomes(flags: Flags, env: Environment, home: string): readonly string[] {
+  const given = flags.get("--codex-home");
+  if (given === undefined) return [nonBlank(env["CODEX_HOME"]) ?? join(home, ".codex")];
+  if (given.some((path) => path === "")) throw new UsageError("--codex-home: the directory's name is empty");
+  return [...new Set(given)];
+}
+
+/** Reads a duration of at least `minSec` seconds. */
+function readDuration(given: Given | null, minSec: number): number {
+  const { text, source } = given ?? { text: "", source: "" };
   const seconds = parseDurationSec(text);
   if (seconds !== null && seconds >= minSec) return seconds;
   // Not more of the text than this: whoever mixes up two variables may have put a token there.
   const least = minSec === 0 ? "" : `, at least ${minSec}s`;
   throw new UsageError(`${source}: '${text.slice(0, 11)}' is no duration; write seconds, or 90s, 30m, 6h, 7d${least}`);
+}
+
+function readChoice<Choice extends string>(given: Given | null, choices: readonly Choice[]): Choice {
+  const choice = choices.find((each) => each === given?.text);
+  if (choice !== undefined) return choice;
+  throw new UsageError(`${given?.source}: must be one of ${choices.join(", ")}`);
+}
+
+/** `HOST:PORT`, `[::1]:PORT`, or a port alone for loopback. */
+function readListenAddress(given: Given | null): ListenAddress | null {
+  if (given === null) return null;
+  const [, bracketed, plain, digits] =
+    /^(?:\[([\da-fA-F:.]+)\]:|([^:[\]\s]*):)?(\d{1,5})$/.exec(given.text.trim()) ?? [];
+  const port = Number(digits);
+  if (port <= 65_535) return { host: (bracketed ?? plain) || "127.0.0.1", port };
+  throw new UsageError(`${given.source}: must be HOST:PORT, such as 127.0.0.1:9464 or [::1]:9464, or a port alone`);
 }
 
 function readEndpoint(environment: Environment): EndpointSettings {
@@ -103,8 +171,7 @@ function readEndpoint(environment: Environment): EndpointSettings {
 }
 
 /** The token goes to https, or to this very machine; anywhere else it would travel in the clear. */
-function readTokenUrl(text: string | undefined): URL {
-  if (text === undefined) return new URL(TOKEN_URL);
+function readTokenUrl(text = TOKEN_URL): URL {
   const url = URL.canParse(text) ? new URL(text) : null;
   const isLocal = url?.protocol === "http:" && isLoopbackHost(url.hostname);
   if (url !== null && (url.protocol === "https:" || isLocal) && `${url.username}${url.password}` === "") return url;

@@ -7,26 +7,50 @@ export interface Signals {
 }
 
 /**
+ * Node's default for USR1 opens a debugger port, on a process that holds tokens. The others would end it, also XFSZ,
+ * which Node ignores: signal-exit, which both lock and file library load, ends a process over every signal that has no
+ * other listener (measured with signal-exit 3.0.7 and 4.1.0: a write beyond `ulimit -f` killed a save).
+ */
+const IGNORED = ["SIGUSR1", "SIGUSR2", "SIGXFSZ", "SIGALRM", "SIGVTALRM", "SIGIO", "SIGSTKFLT"] as const;
+
+/**
  * Takes over the signals for the life of the process, so that no default action ends it in mid-refresh.
  *
  * A second TERM or INT changes nothing: the answer to a token that is spent must be saved first.
  */
 export function takeSignals(): Signals {
   const stop = new AbortController();
-  let wake = (): void => undefined;
-  for (const name of ["SIGTERM", "SIGINT"] as const) {
+  const listeners = new Set<() => void>();
+  const wake = (): void => {
+    for (const listener of listeners) listener();
+  };
+  // QUIT's default, like that of XCPU, would leave a core dump, with tokens in it.
+  for (const name of ["SIGTERM", "SIGINT", "SIGQUIT", "SIGXCPU", "SIGPWR"] as const) {
     process.on(name, () => {
       stop.abort();
       wake();
     });
   }
   process.on("SIGHUP", () => wake());
-  // Node's default for USR1 opens a debugger port, on a process that holds tokens.
-  process.on("SIGUSR1", () => undefined);
+  for (const name of IGNORED) process.on(name, () => undefined);
   return {
     stop: stop.signal,
     onWake: (listener) => {
-      wake = listener;
+      listeners.add(listener);
     },
   };
+}
+
+/**
+ * Closes a debugger port that a USR1 has opened before this program's first line: until then the signal is Node's.
+ *
+ * Called before anything is done with a token that takes its time; a look of a few milliseconds goes without, because
+ * this costs a tenth of it. One that was asked for (`node --inspect`) stays.
+ */
+export async function closeDebugger(): Promise<void> {
+  if (process.execArgv.some((word) => word.startsWith("--inspect"))) return;
+  const { close, url } = await import("node:inspector");
+  // Node opens it when its loop comes round.
+  await new Promise((resolve) => setTimeout(resolve, 1));
+  if (url() !== undefined) close();
 }

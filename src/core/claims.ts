@@ -7,9 +7,17 @@ export interface TokenClaims {
   readonly issuedAtMs: number | null;
   /** The ChatGPT account (workspace) that the token was issued for. */
   readonly accountId: string | null;
+  /** Who logged in, as an id token says it. */
+  readonly email: string | null;
+  /** What the account pays for: `plus`, `pro`, `team` … */
+  readonly plan: string | null;
 }
 
-const NO_CLAIMS: TokenClaims = { expiresAtMs: null, issuedAtMs: null, accountId: null };
+const NO_CLAIMS: TokenClaims = { expiresAtMs: null, issuedAtMs: null, accountId: null, email: null, plan: null };
+
+/** What a name may look like that goes to a terminal or a log: a claim can hold anything, a token too. */
+const SHOWN_EMAIL = /^[^\s@\p{C}]{1,64}@[^\s@\p{C}]{1,100}$/u;
+const SHOWN_PLAN = /^[\w-]{1,30}$/;
 
 /** The last second that RFC 3339 can write; a NumericDate past it is a mistake, not a date. */
 const LAST_USABLE_SEC = 253_402_300_799;
@@ -34,12 +42,18 @@ export function readClaims(token: string): TokenClaims {
     return NO_CLAIMS;
   }
   const auth = payload[AUTH_CLAIM];
-  const accountId = isObject(auth) ? auth["chatgpt_account_id"] : null;
+  const { chatgpt_account_id: accountId, chatgpt_plan_type: plan } = isObject(auth) ? auth : {};
   return {
     expiresAtMs: numericDateMs(payload["exp"]),
     issuedAtMs: numericDateMs(payload["iat"]),
     accountId: typeof accountId === "string" && accountId !== "" ? accountId : null,
+    email: shown(payload["email"], SHOWN_EMAIL),
+    plan: shown(plan, SHOWN_PLAN),
   };
+}
+
+function shown(value: unknown, form: RegExp): string | null {
+  return typeof value === "string" && form.test(value) ? value : null;
 }
 
 function numericDateMs(value: unknown): number | null {

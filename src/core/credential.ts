@@ -11,6 +11,7 @@ export interface Credential {
   readonly text: Secret;
   readonly refreshToken: Secret;
   readonly accessClaims: TokenClaims;
+  readonly idClaims: TokenClaims;
   /** Every account that the file names for this login: `tokens.account_id` and the tokens' own claims. */
   readonly accountIds: readonly string[];
   /** `last_refresh` as the file spells it; empty when it is absent or no RFC 3339 time. */
@@ -77,13 +78,16 @@ export function readCredential(text: string): Reading {
 
   const accessClaims = readClaims(accessToken);
   const idToken = typeof tokens["id_token"] === "string" ? tokens["id_token"] : "";
-  const credential = {
+  const credential: Credential = {
     text: new Secret(text),
     refreshToken: new Secret(refreshToken),
     accessClaims,
     // Asked for only when something is due: decoding a second token is a tenth of what a fresh login costs.
+    get idClaims() {
+      return readClaims(idToken);
+    },
     get accountIds() {
-      return knownAccounts([tokens["account_id"], accessClaims.accountId, readClaims(idToken).accountId]);
+      return knownAccounts([tokens["account_id"], accessClaims.accountId, credential.idClaims.accountId]);
     },
     lastRefreshText,
     lastRefreshMs,
@@ -91,13 +95,35 @@ export function readCredential(text: string): Reading {
   return { kind: "login", credential };
 }
 
+/** What a credential itself says of its age, milliseconds since 1970; null where it says nothing. */
+export interface Stamps {
+  /** The access token's `iat`, by the server's clock. */
+  readonly issuedAtMs: number | null;
+  /** By the clock of whoever wrote the file. */
+  readonly lastRefreshMs: number | null;
+}
+
+export function stampsOf({ accessClaims, lastRefreshMs }: Credential): Stamps {
+  return { issuedAtMs: accessClaims.issuedAtMs, lastRefreshMs };
+}
+
 /**
- * The newest moment that a credential itself vouches for: its access token's `iat` or its `last_refresh`.
+ * Compares the ages of two credentials of one account.
  *
- * @returns milliseconds since 1970, or null when the credential says nothing about its age
+ * The server's own clock decides where both have it: a `last_refresh` that was written while a machine's clock was
+ * years ahead would make everything that comes after it look like an old backup.
+ *
+ * @returns negative when `a` is the older one, 0 when they are of the same age, null when nothing tells
  */
-export function newestStampMs(credential: Credential): number | null {
-  const stamps = [credential.accessClaims.issuedAtMs, credential.lastRefreshMs].filter((ms) => ms !== null);
+export function compareStamps(a: Stamps, b: Stamps): number | null {
+  if (a.issuedAtMs !== null && b.issuedAtMs !== null && a.issuedAtMs !== b.issuedAtMs)
+    return a.issuedAtMs - b.issuedAtMs;
+  const [newestA, newestB] = [a, b].map(newestMs);
+  return newestA == null || newestB == null ? null : newestA - newestB;
+}
+
+function newestMs({ issuedAtMs, lastRefreshMs }: Stamps): number | null {
+  const stamps = [issuedAtMs, lastRefreshMs].filter((ms) => ms !== null);
   return stamps.length === 0 ? null : Math.max(...stamps);
 }
 

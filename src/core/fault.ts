@@ -8,7 +8,10 @@ export type FaultKind =
   | "wrong-file-type"
   | "not-a-directory"
   | "too-large"
+  | "file-size-limit"
   | "missing"
+  | "address-in-use"
+  | "bad-address"
   | "io";
 
 /** A failed step: what was tried, where, and what the machine said. */
@@ -30,7 +33,10 @@ const CURES: Readonly<Record<FaultKind, string>> = {
   "wrong-file-type": "put a regular file there",
   "not-a-directory": "CODEX_HOME must be a directory",
   "too-large": "restore a real auth.json there",
+  "file-size-limit": "raise the limit on file sizes (ulimit -f)",
   missing: "create it",
+  "address-in-use": "choose another port, or end what listens there",
+  "bad-address": "choose an address of this machine",
   io: "check the disk",
 };
 

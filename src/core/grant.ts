@@ -105,6 +105,24 @@ function judgeSuccess(httpStatus: number, body: string): GrantResult {
   };
 }
 
+/** The beginning of a JSON object: every flat member whose end is in sight. What the break cut short is none. */
+const WHOLE_MEMBERS =
+  /^\s*\{(?:\s*"(?:[^"\\]|\\.)*"\s*:\s*(?:"(?:[^"\\]|\\.)*"|[\w.+-]+(?=\s*[,}]))\s*(?:,|$|(?=\})))*/;
+
+/**
+ * What can be kept of a grant whose connection broke in mid-answer: the tokens that arrived whole, when the new
+ * refresh token is among them. The old one is spent by then; with the new one the others can be asked for.
+ *
+ * @returns null when the answer was no success, or broke off before the end of the refresh token
+ */
+export function salvageGrant(httpStatus: number, body: string): Granted | null {
+  const [members = ""] = WHOLE_MEMBERS.exec(body) ?? [];
+  if (body.startsWith("}", members.length)) return null; // Not cut short: what follows makes it no answer.
+  const start = members.trimEnd().replace(/,$/, "");
+  const result = judgeAnswer(httpStatus, `${start}}`);
+  return result.kind === "granted" && result.tokens.refresh_token !== undefined ? result : null;
+}
+
 function rejected(cause: RejectionCause, httpStatus: number): GrantResult {
   return { kind: "rejected", rejection: { cause, httpStatus } };
 }

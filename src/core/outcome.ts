@@ -28,13 +28,30 @@ export type CycleOutcome =
       readonly wasSent: boolean;
       readonly retryAfterMs: number | null;
     }
-  | { readonly kind: "exhausted"; readonly untilMs: number }
+  /** Due, and not refreshed before `untilMs`: our own last refreshes brought tokens that were due again at once. */
+  | { readonly kind: "braked"; readonly untilMs: number }
+  /** The token was sent `dispatchCount` times without an answer, and is not sent again before `untilMs`. */
+  | { readonly kind: "resting"; readonly untilMs: number; readonly dispatchCount: number }
   | { readonly kind: "login-required"; readonly rejection: Rejection; readonly isLatched: boolean }
   /** The server rotated the tokens and the answer is not in the store yet; it lies in the ticket. */
   | { readonly kind: "unsaved"; readonly problem: string };
 
 /** The state that the status tells. */
 export type HealthState = "ok" | "idle" | "degraded" | "login_required" | "unsaved";
+
+/** How much a report matters to whoever reads the log. */
+export function levelOf({ exitCode }: Pick<Report, "exitCode">): "info" | "warn" | "error" {
+  if (exitCode >= 3) return "error";
+  return exitCode === 2 ? "warn" : "info";
+}
+
+/** What counts for a run that has looked after several homes: the first of these that any of them ended with. */
+const EXIT_CODES_BY_WEIGHT = [70, 4, 3, 2, 0] as const;
+
+/** The exit code of several cycles: what a person must do before what passes by itself, and a refresh before a no-op. */
+export function worstExitCode(exitCodes: readonly number[]): number {
+  return EXIT_CODES_BY_WEIGHT.find((code) => exitCodes.includes(code)) ?? 1;
+}
 
 /** An outcome in the words of its readers. */
 export interface Report {
@@ -50,7 +67,7 @@ export interface Report {
   readonly action: string | null;
 }
 
-const LOGIN_AGAIN = "log in again: run `codex login` on this machine, or inject a new auth.json";
+export const LOGIN_AGAIN = "log in again: run `codex login` on this machine, or inject a new auth.json";
 
 /** What a cycle makes of a store that holds no login to refresh. */
 export function outcomeWithoutLogin(reading: Exclude<Reading, { kind: "login" }>): CycleOutcome {
@@ -59,7 +76,8 @@ export function outcomeWithoutLogin(reading: Exclude<Reading, { kind: "login" }>
   return { kind: "unreadable", problem: reading.problem };
 }
 
-const REJECTED_BECAUSE: Readonly<Record<RejectionCause, string>> = {
+/** Why a person must log in again, in words that stand by themselves. */
+export const REJECTED_BECAUSE: Readonly<Record<RejectionCause, string>> = {
   expired: "the refresh token has expired",
   reused: "the refresh token was already used by another process",
   revoked: "the refresh token was revoked",
@@ -120,10 +138,15 @@ export function reportOutcome(outcome: CycleOutcome, location: string): Report {
       return later("stopped", "skip:stopped", "stopped before anything was sent", null);
     case "transient":
       return reportTransient(outcome);
-    case "exhausted": {
+    case "resting": {
       const until = new Date(outcome.untilMs).toISOString();
-      const line = `this refresh token was sent 3 times within a day without an answer; waiting until ${until} or for a new login`;
-      return later("dispatches_exhausted", "fail:unanswered", line, "check the network to the token endpoint");
+      const times = outcome.dispatchCount === 1 ? "once" : `${outcome.dispatchCount} times`;
+      const line = `this refresh token was sent ${times} without an answer; waiting until ${until} or for a new login`;
+      return later("unanswered", "fail:unanswered", line, "check the network to the token endpoint");
+    }
+    case "braked": {
+      const line = `due again right after a refresh; waiting until ${new Date(outcome.untilMs).toISOString()}`;
+      return later("braked", "skip:braked", line, "check this machine's clock: tokens arrive that are about to expire");
     }
     case "login-required":
       return reportLoginRequired(outcome.rejection, outcome.isLatched);

@@ -1,4 +1,4 @@
-import { type Credential, NO_REFRESH_TOKEN, newestStampMs, type Reading } from "./credential.js";
+import { type Credential, compareStamps, NO_REFRESH_TOKEN, type Reading, stampsOf } from "./credential.js";
 import { fingerprint } from "./fingerprint.js";
 import { type GrantedTokens, mergeTokens } from "./merge.js";
 import type { Presented } from "./ticket.js";
@@ -8,8 +8,11 @@ export type CommitPlan =
   | { readonly kind: "write"; readonly text: string }
   /** The file holds the granted tokens already: an earlier commit got through. */
   | { readonly kind: "done" }
-  /** Somebody logged in, switched the mode or logged out meanwhile: their word stands, ours is dropped. */
-  | { readonly kind: "yield"; readonly to: "newer-login" | "logout" }
+  /**
+   * Somebody logged in, switched the mode or logged out meanwhile: their word stands, ours is dropped. `isCertain` is
+   * false where nothing says which of two logins of one account is the newer: then ours is kept aside.
+   */
+  | { readonly kind: "yield"; readonly to: "newer-login" | "logout"; readonly isCertain: boolean }
   /** Another program is writing right now: nothing can be decided yet. `problem` follows the store's name. */
   | { readonly kind: "unclear"; readonly problem: string };
 
@@ -26,9 +29,9 @@ export type CommitPlan =
 export function planCommit(reading: Reading, presented: Presented, granted: GrantedTokens, nowMs: number): CommitPlan {
   switch (reading.kind) {
     case "absent":
-      return { kind: "yield", to: "logout" };
+      return { kind: "yield", to: "logout", isCertain: true };
     case "inert":
-      return { kind: "yield", to: reading.reason === NO_REFRESH_TOKEN ? "logout" : "newer-login" };
+      return { kind: "yield", to: reading.reason === NO_REFRESH_TOKEN ? "logout" : "newer-login", isCertain: true };
     case "login":
       return planForLogin(reading.credential, presented, granted, nowMs);
     default:
@@ -44,15 +47,20 @@ export function isSameAccount(a: readonly string[], b: readonly string[]): boole
 function planForLogin(credential: Credential, presented: Presented, granted: GrantedTokens, nowMs: number): CommitPlan {
   if (granted.refresh_token?.equals(credential.refreshToken) === true) return { kind: "done" };
   if (fingerprint(credential.refreshToken) !== presented.fingerprint && !isOlder(credential, presented)) {
-    return { kind: "yield", to: "newer-login" };
+    return { kind: "yield", to: "newer-login", isCertain: isComparable(credential, presented) };
   }
   const text = mergeTokens(credential.text.reveal(), granted, nowMs);
   return text === null ? { kind: "unclear", problem: "is nested too deeply" } : { kind: "write", text };
 }
 
+/** Whether it can be told which of the two is the newer: another account's always stands. */
+function isComparable(credential: Credential, presented: Presented): boolean {
+  if (!isSameAccount(credential.accountIds, presented.accountIds)) return true;
+  return compareStamps(stampsOf(credential), presented.stamps) !== null;
+}
+
 /** Whether a credential is an earlier one of the presented account, as a restored backup would be. */
 function isOlder(credential: Credential, presented: Presented): boolean {
-  const stampMs = newestStampMs(credential);
   if (!isSameAccount(credential.accountIds, presented.accountIds)) return false;
-  return stampMs !== null && presented.stampMs !== null && stampMs < presented.stampMs;
+  return (compareStamps(stampsOf(credential), presented.stamps) ?? 0) < 0;
 }

@@ -39,15 +39,17 @@ export function nextCheckMs(input: {
     case "unsaved":
       return nowMs + Math.min(doubling(FIRST_SAVE_RETRY_MS, failureCount), MAX_SAVE_RETRY_MS);
     case "transient": {
-      // The few dispatches that an unanswered token has (core/ticket.ts) are spread, not burnt in minutes.
-      const waitMs = outcome.wasSent && failureCount > 1 ? MAX_BACKOFF_MS : backoffMs;
+      // A token that may be spent has its own ladder (core/ticket.ts): the outcome says when its next turn is.
+      const waitMs = outcome.wasSent ? BRAKE_MS : backoffMs;
       return nowMs + Math.max(waitMs * (1 + jitter / 5), outcome.retryAfterMs ?? 0);
     }
     case "unreadable":
     case "blocked":
     case "busy":
       return nowMs + backoffMs * (1 + jitter / 5);
-    case "exhausted":
+    case "braked":
+      return Math.min(nowMs + intervalMs, Math.max(outcome.untilMs, nowMs + FIRST_SAVE_RETRY_MS));
+    case "resting":
       return Math.min(nowMs + intervalMs, Math.max(outcome.untilMs, nowMs + BRAKE_MS));
     case "login-required":
     case "stopped":

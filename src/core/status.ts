@@ -1,5 +1,9 @@
+import type { RefreshHistory } from "./brake.js";
 import type { Reading } from "./credential.js";
+import { EVENT_NAMES, type EventNotice } from "./event.js";
+import { isObject, parseObject } from "./json.js";
 import type { HealthState, Report } from "./outcome.js";
+import type { Holder } from "./ticket.js";
 
 /**
  * The content of `auth_refresh_status.json`. The first four keys are the shell script's, unchanged; the
@@ -22,10 +26,89 @@ export interface Status {
   readonly access_token_expires_at: string | null;
   /** When a refresh becomes due, RFC 3339; null when nothing is to be refreshed. */
   readonly refresh_due_at: string | null;
-  /** When the loop looks again, RFC 3339; null after `--once`. */
+  /** When the loop looks again, RFC 3339; null where none runs. */
   readonly next_check_at: string | null;
   readonly consecutive_failures: number;
   readonly operator_action: string | null;
+  /** Our own last refreshes, RFC 3339, the oldest first: what the brake counts. */
+  readonly refreshed_at: readonly string[];
+  /** The first 8 hex digits of the SHA-256 of the refresh token that the last of them brought; null without one. */
+  readonly refreshed_token_mark: string | null;
+  /** Names of files beside auth.json with answers that could not be told from a newer login; mode 0600. */
+  readonly set_aside: readonly string[];
+  /** The process that loops; null where none runs. */
+  readonly daemon: {
+    readonly pid: number;
+    readonly host: string;
+    readonly boot_id: string | null;
+    readonly pid_namespace: string | null;
+    readonly start_ticks: string | null;
+  } | null;
+  /** The last event for `--on-event`; null while there was none. */
+  readonly event: { readonly name: string; readonly at: string; readonly is_delivered: boolean } | null;
+}
+
+/** What the next run wants to know of the last status. Whatever is missing or strange in the file is null. */
+export interface LastStatus {
+  readonly state: HealthState | null;
+  readonly reason: string | null;
+  readonly action: string | null;
+  readonly word: string | null;
+  readonly ranAtMs: number | null;
+  readonly nextCheckAtMs: number | null;
+  /** Failures in a row; 0 when there was none. */
+  readonly failureCount: number;
+  readonly history: RefreshHistory | null;
+  readonly daemon: Holder | null;
+  readonly event: EventNotice | null;
+}
+
+const STATES: readonly HealthState[] = ["ok", "idle", "degraded", "login_required", "unsaved"];
+
+/** Reads a status back. Never throws: a file of another program's, or half of one, tells less. */
+export function readStatus(text: string): LastStatus {
+  const status = parseObject(text) ?? {};
+  const { consecutive_failures: count, refreshed_token_mark: tokenMark, refreshed_at: times } = status;
+  const atMs = (Array.isArray(times) ? times : []).map(msOf).filter((ms) => ms !== null);
+  return {
+    state: STATES.find((state) => state === status["state"]) ?? null,
+    reason: textOf(status["reason"]),
+    action: textOf(status["operator_action"]),
+    word: textOf(status["watchdog_last_outcome"]),
+    ranAtMs: msOf(status["watchdog_last_run_iso"]),
+    nextCheckAtMs: msOf(status["next_check_at"]),
+    failureCount: typeof count === "number" && Number.isSafeInteger(count) && count > 0 ? count : 0,
+    history: typeof tokenMark === "string" ? { tokenMark, atMs: atMs.sort((a, b) => a - b) } : null,
+    daemon: readDaemon(status["daemon"]),
+    event: readEvent(status["event"]),
+  };
+}
+
+function readDaemon(value: unknown): Holder | null {
+  if (!isObject(value) || !Number.isSafeInteger(value["pid"])) return null;
+  const { boot_id, pid_namespace, start_ticks, host } = value;
+  return {
+    pid: Number(value["pid"]),
+    host: textOf(host) ?? "",
+    bootId: textOf(boot_id),
+    pidNamespace: textOf(pid_namespace),
+    startTicks: textOf(start_ticks),
+  };
+}
+
+function readEvent(value: unknown): EventNotice | null {
+  if (!isObject(value)) return null;
+  const [name, atMs] = [EVENT_NAMES.find((each) => each === value["name"]), msOf(value["at"])];
+  return name === undefined || atMs === null ? null : { name, atMs, isDelivered: value["is_delivered"] === true };
+}
+
+function textOf(value: unknown): string | null {
+  return typeof value === "string" && value !== "" ? value : null;
+}
+
+function msOf(value: unknown): number | null {
+  const ms = typeof value === "string" ? Date.parse(value) : Number.NaN;
+  return Number.isNaN(ms) ? null : ms;
 }
 
 /** Age of a `last_refresh` in whole seconds, null when unknown. Negative when it lies ahead of the clock. */
@@ -42,6 +125,10 @@ export function buildStatus(input: {
   readonly failureCount: number;
   readonly nowMs: number;
   readonly version: string;
+  readonly setAside: readonly string[];
+  readonly history: RefreshHistory | null;
+  readonly daemon: Holder | null;
+  readonly event: EventNotice | null;
 }): Status {
   const { report, reading, nowMs } = input;
   const credential = reading.kind === "login" ? reading.credential : null;
@@ -61,7 +148,20 @@ export function buildStatus(input: {
     next_check_at: toIso(input.nextCheckAtMs),
     consecutive_failures: input.failureCount,
     operator_action: report.action,
+    refreshed_at: (input.history?.atMs ?? []).map((ms) => new Date(ms).toISOString()),
+    refreshed_token_mark: input.history?.tokenMark ?? null,
+    set_aside: input.setAside,
+    daemon: input.daemon === null ? null : showHolder(input.daemon),
+    event: input.event === null ? null : showEvent(input.event),
   };
+}
+
+function showHolder({ pid, host, bootId, pidNamespace, startTicks }: Holder): Status["daemon"] {
+  return { pid, host, boot_id: bootId, pid_namespace: pidNamespace, start_ticks: startTicks };
+}
+
+function showEvent({ name, atMs, isDelivered }: EventNotice): Status["event"] {
+  return { name, at: new Date(atMs).toISOString(), is_delivered: isDelivered };
 }
 
 /** RFC 3339, or null for what has no date that can be written. */

@@ -1,4 +1,4 @@
-import { spawnSync } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import {
   chmodSync,
   chownSync,
@@ -14,7 +14,8 @@ import {
 } from "node:fs";
 import { hostname } from "node:os";
 import { join } from "node:path";
-import { afterEach, describe, expect, it } from "vitest";
+import { afterEach, describe, expect, it, vi } from "vitest";
+import { toFault } from "../../src/adapters/errno.js";
 import { fileCredentialStore } from "../../src/adapters/file-credential-store.js";
 import { fileLock } from "../../src/adapters/file-lock.js";
 import { fileTicketBook } from "../../src/adapters/file-ticket-book.js";
@@ -42,6 +43,8 @@ function newHome(): Home {
 afterEach(() => {
   for (const home of homes.splice(0)) home.remove();
 });
+
+const noRedo = (): Promise<null> => Promise.reject(new Error("a redo log was asked for"));
 
 const isRoot = process.geteuid?.() === 0;
 
@@ -82,6 +85,21 @@ describeLock("a directory", () => {
 
 describeClock("the system's", () => systemClock);
 
+describe("an error of the machine", () => {
+  it("has its name also where libuv knows none", () => {
+    const error = Object.assign(new Error("Unknown system error -122"), {
+      errno: -122,
+      code: "Unknown system error -122",
+    });
+    expect(toFault(error, "write", "/x")).toMatchObject({ kind: "disk-full", code: "EDQUOT" });
+  });
+
+  it("is thrown on when it is none", () => {
+    const bug = new TypeError("x is not a function");
+    expect(() => toFault(bug, "write", "/x")).toThrow(bug);
+  });
+});
+
 describe("auth.json as a file", () => {
   const written = { kind: "write", text: loginText("rt-2") } as const;
 
@@ -89,16 +107,51 @@ describe("auth.json as a file", () => {
     const home = newHome();
     home.writeAuth(loginText("rt-1"));
     chmodSync(home.authJsonPath, 0o644);
-    await fileCredentialStore(home.path).update(() => written);
+    await fileCredentialStore(home.path).update(() => written, noRedo);
     expect(statSync(home.authJsonPath).mode & 0o777).toBe(0o600);
-    expect(home.list()).toEqual(["auth.json"]);
+    expect(home.listAll()).toEqual(["auth.json", "auth.json.lock", "auth.lock"]);
+  });
+
+  it.each([
+    ["", ""],
+    // Its options in 1.37: -s, -x, -u and -n.
+    [", with the flock of busybox", 'case "$*" in *-w*) exit 1;; esac'],
+  ])("is saved under the locks of Codex, which lie where a linked auth.json really is%s", async (_what, refusal) => {
+    const home = newHome();
+    const path = process.env["PATH"] ?? "";
+    const flock = join(home.path, "flock");
+    writeFileSync(flock, `#!/bin/sh\n${refusal}\nPATH=${path} exec flock "$@"\n`, { mode: 0o755 });
+    vi.stubEnv("PATH", `${home.path}:${path}`);
+    mkdirSync(join(home.path, "elsewhere"));
+    const real = join(home.path, "elsewhere", "real.json");
+    writeFileSync(real, loginText("rt-1"));
+    symlinkSync("elsewhere/real.json", home.authJsonPath);
+    // One who holds the second lock until it is told to end.
+    const codex = spawn("flock", [`${real}.lock`, "cat"], { stdio: ["pipe", "inherit", "inherit"] });
+    await waitUntil("the lock file", () => existsSync(`${real}.lock`));
+    await waitUntil("the lock", () => spawnSync("flock", ["-n", `${real}.lock`, "true"]).status === 1);
+    let isSaved = false;
+    const saved = fileCredentialStore(home.path)
+      .update(() => written, noRedo)
+      .then(() => {
+        isSaved = true;
+      });
+    await waitUntil(
+      "the first lock",
+      () => spawnSync("flock", ["-n", join(home.path, "auth.lock"), "true"]).status === 1,
+    );
+    expect([isSaved, readFileSync(real, "utf8")]).toEqual([false, loginText("rt-1")]);
+    codex.stdin.end();
+    await saved;
+    expect(readFileSync(real, "utf8")).toBe(loginText("rt-2"));
+    expect(lstatSync(home.authJsonPath).isSymbolicLink()).toBe(true);
   });
 
   it.runIf(isRoot)("keeps its owner when root writes it", async () => {
     const home = newHome();
     home.writeAuth(loginText("rt-1"));
     chownSync(home.authJsonPath, 1_234, 4_321);
-    await fileCredentialStore(home.path).update(() => written);
+    await fileCredentialStore(home.path).update(() => written, noRedo);
     expect(statSync(home.authJsonPath)).toMatchObject({ uid: 1_234, gid: 4_321 });
   });
 
@@ -108,7 +161,7 @@ describe("auth.json as a file", () => {
     mkdirSync(join(home.path, "real"));
     writeFileSync(target, loginText("rt-1"));
     symlinkSync("real/login.json", home.authJsonPath);
-    await fileCredentialStore(home.path).update(() => written);
+    await fileCredentialStore(home.path).update(() => written, noRedo);
     expect(lstatSync(home.authJsonPath).isSymbolicLink()).toBe(true);
     expect(readFileSync(target, "utf8")).toBe(written.text);
   });
@@ -117,7 +170,7 @@ describe("auth.json as a file", () => {
     const home = newHome();
     home.writeAuth(loginText("rt-1"));
     const before = statSync(home.authJsonPath).ino;
-    await fileCredentialStore(home.path).update(() => written);
+    await fileCredentialStore(home.path).update(() => written, noRedo);
     expect(statSync(home.authJsonPath).ino).not.toBe(before);
   });
 
@@ -154,7 +207,7 @@ describe("auth.json as a file", () => {
       expect(reading.kind).toBe("login");
       renameSync(home.path, `${home.path}.moved`);
       return written;
-    });
+    }, noRedo);
     renameSync(`${home.path}.moved`, home.path);
     expect(result).toMatchObject({ kind: "failed", fault: { kind: "missing" } });
     expect(home.readAuth()).toBe(loginText("rt-1"));
@@ -175,7 +228,11 @@ describe("auth.json as a file", () => {
 });
 
 describe("tickets as files", () => {
-  const presented = { fingerprint: fingerprint(new Secret("rt-1")), accountIds: [], stampMs: null };
+  const presented = {
+    fingerprint: fingerprint(new Secret("rt-1")),
+    accountIds: [],
+    stamps: { issuedAtMs: null, lastRefreshMs: null },
+  };
   const fileName = `.auth.json.watchdog.${presented.fingerprint}.1.ticket`;
 
   it("are for their owner alone, and reserve their space", async () => {
@@ -196,7 +253,7 @@ describe("tickets as files", () => {
     symlinkSync(home.authJsonPath, other.authJsonPath);
     const creation = await fileTicketBook(other.authJsonPath, systemClock).create(presented, 1);
     if (creation.kind === "created") await creation.ticket.close();
-    expect(home.list()).toContain(fileName);
+    expect(home.listAll()).toContain(fileName);
     expect(other.list()).toEqual(["auth.json"]);
     expect((await fileTicketBook(home.authJsonPath, systemClock).create(presented, 1)).kind).toBe("exists");
   });
@@ -222,13 +279,13 @@ describe("tickets as files", () => {
     const book = fileTicketBook(home.authJsonPath, systemClock);
     expect((await book.create(presented, 1)).kind).toBe("exists");
     expect(existsSync(victim)).toBe(false);
-    expect(book.list()).toMatchObject({ tickets: [{ attempt: 1, state: { kind: "blank" } }] });
+    expect(book.list()).toMatchObject({ tickets: [{ attempt: 1, state: { kind: "opaque" } }] });
   });
 
   it("in a directory that is gone are refused", async () => {
     const home = newHome();
     const book = fileTicketBook(join(home.path, "none", "auth.json"), systemClock);
-    expect(book.list()).toEqual({ kind: "tickets", tickets: [] });
+    expect(book.list()).toEqual({ kind: "tickets", tickets: [], setAside: [] });
     expect(await book.create(presented, 1)).toMatchObject({ kind: "failed", fault: { kind: "missing" } });
   });
 
@@ -242,7 +299,11 @@ describe("tickets as files", () => {
       `${fileName.replace("1.t", "t")}`,
     ];
     for (const name of noise) writeFileSync(join(home.path, name), "");
-    expect(fileTicketBook(home.authJsonPath, systemClock).list()).toEqual({ kind: "tickets", tickets: [] });
+    expect(fileTicketBook(home.authJsonPath, systemClock).list()).toEqual({
+      kind: "tickets",
+      tickets: [],
+      setAside: [],
+    });
   });
 
   it("tell whether the process that wrote them is still there", async () => {
@@ -277,7 +338,7 @@ describe("the lock as a directory", () => {
     for (const name of ["auth.json.lock", "auth.lock"]) writeFileSync(join(home.path, name), "");
     const attempt = await fileLock(home.authJsonPath, systemClock, () => undefined).tryAcquire();
     if (attempt.kind !== "held") throw new Error(attempt.kind);
-    expect(home.list()).toEqual([
+    expect(home.listAll()).toEqual([
       ".auth.json.watchdog.holder",
       ".auth.json.watchdog.lock",
       "auth.json",
@@ -285,7 +346,7 @@ describe("the lock as a directory", () => {
       "auth.lock",
     ]);
     await attempt.lock.release();
-    expect(home.list()).toEqual(["auth.json", "auth.json.lock", "auth.lock"]);
+    expect(home.listAll()).toEqual(["auth.json", "auth.json.lock", "auth.lock"]);
   });
 
   it("can be taken though there is no auth.json", async () => {

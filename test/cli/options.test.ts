@@ -1,6 +1,8 @@
+import { readFileSync } from "node:fs";
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { parseDurationSec } from "../../src/cli/duration.js";
+import { type CommandName, OPTIONS } from "../../src/cli/option-table.js";
 import { parseArguments, type Settings, VERSION } from "../../src/cli/options.js";
 import { check } from "../support/property.js";
 
@@ -66,7 +68,7 @@ describe("a duration", () => {
 describe("without arguments", () => {
   it("the shell script's defaults hold", async () => {
     expect(await settingsOf()).toMatchObject({
-      codexHome: "/home/agent/.codex",
+      codexHomes: ["/home/agent/.codex"],
       isOnce: false,
       isForced: false,
       intervalSec: 21_600,
@@ -119,9 +121,9 @@ it("an interval of nothing is refused; margins of nothing are not", async () => 
 
 describe("the home", () => {
   it("is the flag's, else CODEX_HOME, else .codex in the user's home", async () => {
-    expect((await settingsOf(["--codex-home", "/a"], { CODEX_HOME: "/b" })).codexHome).toBe("/a");
-    expect((await settingsOf([], { CODEX_HOME: "/b" })).codexHome).toBe("/b");
-    expect((await settingsOf([], { CODEX_HOME: "" })).codexHome).toBe("/home/agent/.codex");
+    expect((await settingsOf(["--codex-home", "/a"], { CODEX_HOME: "/b" })).codexHomes).toEqual(["/a"]);
+    expect((await settingsOf([], { CODEX_HOME: "/b" })).codexHomes).toEqual(["/b"]);
+    expect((await settingsOf([], { CODEX_HOME: "" })).codexHomes).toEqual(["/home/agent/.codex"]);
   });
 
   it("has a name", async () => {
@@ -226,4 +228,73 @@ it("any arguments yield settings, a text or one line, and never throw", async ()
       if (parsed.kind === "usage-error") expect(parsed.message).toMatch(/^[^\n\r]+$/);
     }),
   );
+});
+
+describe("the table of options", () => {
+  const helpOf = async (command: CommandName): Promise<string> => {
+    const parsed = await parseArguments([...(command === "run" ? [] : [command]), "--help"], {}, "/home/agent");
+    return parsed.kind === "show" ? parsed.text.replace(/\s+/g, " ") : "";
+  };
+
+  it.each(["run", "status", "check", "wait", "doctor"] as const)("is what the help of %s shows", async (command) => {
+    const help = await helpOf(command);
+    for (const { flag, variables, commands, help: words } of OPTIONS) {
+      const [name = ""] = flag?.split(" ") ?? [];
+      const isOurs = commands.includes(command);
+      if (name !== "") expect(help.includes(` ${name} `), `${name} of ${command}`).toBe(isOurs);
+      if (isOurs && (name !== "" || command === "run")) {
+        for (const word of [words, ...variables]) expect(help).toContain(word);
+      }
+    }
+  });
+
+  it("knows every variable that the program reads", () => {
+    const source = readFileSync(new URL("../../src/cli/options.ts", import.meta.url), "utf8");
+    const known = OPTIONS.flatMap(({ variables }) => variables);
+    const read = [...source.matchAll(/"((?:CODEX|SSL)_[A-Z_]+|[A-Z]+_PROXY)"/g)].map(([, name]) => name);
+    expect(read.length).toBeGreaterThan(5);
+    for (const name of read) expect(known).toContain(name);
+  });
+
+  it("gives each value of a flag to its setting, and wins over the environment", async () => {
+    const environment = {
+      CODEX_AUTH_ON_EVENT: "/env",
+      CODEX_AUTH_METRICS_FILE: "/env.prom",
+      CODEX_AUTH_HTTP: "1",
+      CODEX_AUTH_LOG_FORMAT: "json",
+      CODEX_AUTH_LOG_LEVEL: "debug",
+    };
+    expect(await settingsOf([], environment)).toMatchObject({
+      onEvent: "/env",
+      metricsFile: "/env.prom",
+      http: { host: "127.0.0.1", port: 1 },
+      logFormat: "json",
+      logLevel: "debug",
+    });
+    const words = ["--on-event", "/flag", "--metrics-file", "/f.prom", "--http", "[::1]:2", "--log-format", "text"];
+    expect(await settingsOf([...words, "--log-level", "warn"], environment)).toMatchObject({
+      onEvent: "/flag",
+      metricsFile: "/f.prom",
+      http: { host: "::1", port: 2 },
+      logFormat: "text",
+      logLevel: "warn",
+    });
+  });
+
+  it("takes homes one by one, or as a shell spells them out", async () => {
+    const homes = ["/a", "/b", "/c"];
+    expect((await settingsOf(["--codex-home", ...homes, "--once"])).codexHomes).toEqual(homes);
+    expect((await settingsOf(["--codex-home", "/a", "--codex-home", "/b", "/c"])).codexHomes).toEqual(homes);
+    expect((await settingsOf(["--codex-home", "/a", "/a"])).codexHomes).toEqual(["/a"]);
+  });
+
+  it.each([
+    ["9464", "127.0.0.1", 9464],
+    [":9464", "127.0.0.1", 9464],
+    ["0.0.0.0:0", "0.0.0.0", 0],
+    ["localhost:65535", "localhost", 65_535],
+    ["[fe80::1]:80", "fe80::1", 80],
+  ])("listens for %s at %s, port %i", async (text, host, port) => {
+    expect((await settingsOf(["--http", text])).http).toEqual({ host, port });
+  });
 });

@@ -4,16 +4,26 @@ import { readClaims } from "../../src/core/claims.js";
 import { makeJwt } from "../support/login.js";
 import { check } from "../support/property.js";
 
-const NOTHING = { expiresAtMs: null, issuedAtMs: null, accountId: null };
+const NOTHING = { expiresAtMs: null, issuedAtMs: null, accountId: null, email: null, plan: null };
 
-it("reads expiry, issue and account of a token", () => {
+it("reads expiry, issue, account, e-mail and plan of a token", () => {
   const token = makeJwt({
     exp: 1_800_000_000,
     iat: 1_799_000_000,
-    "https://api.openai.com/auth": { chatgpt_account_id: "acct-1" },
+    email: "ada@example.com",
+    "https://api.openai.com/auth": { chatgpt_account_id: "acct-1", chatgpt_plan_type: "plus" },
   });
-  const expected = { expiresAtMs: 1_800_000_000_000, issuedAtMs: 1_799_000_000_000, accountId: "acct-1" };
+  const [email, plan] = ["ada@example.com", "plus"];
+  const expected = { expiresAtMs: 1_800_000_000_000, issuedAtMs: 1_799_000_000_000, accountId: "acct-1", email, plan };
   expect(readClaims(token)).toEqual(expected);
+});
+
+it.each([7, "", "nobody", "a b@c", "a@b\u001b[31m", `${"a".repeat(65)}@b`])("shows no e-mail that is %j", (email) => {
+  expect(readClaims(makeJwt({ email })).email).toBeNull();
+});
+
+it.each([7, "", "a plan", "\u001b[31m", "p".repeat(31)])("shows no plan that is %j", (chatgpt_plan_type) => {
+  expect(readClaims(makeJwt({ "https://api.openai.com/auth": { chatgpt_plan_type } })).plan).toBeNull();
 });
 
 it("reads fractions of a second, as RFC 7519 allows", () => {

@@ -3,10 +3,12 @@ import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import {
   type Credential,
+  compareStamps,
   knownAccounts,
-  newestStampMs,
   parseRfc3339Ms,
   readCredential,
+  type Stamps,
+  stampsOf,
 } from "../../src/core/credential.js";
 import { findLeak, makeAuthJson, makeJwt, makeTokens } from "../support/login.js";
 import { check } from "../support/property.js";
@@ -168,17 +170,25 @@ describe("a reading that strays into a log", () => {
   });
 });
 
-describe("the stamp of a credential", () => {
-  it("is the newer one of its access token's iat and its last_refresh", () => {
-    const at = (iat: number | undefined, lastRefresh: string | undefined): number | null => {
-      const tokens = { refresh_token: "r", access_token: makeJwt(iat === undefined ? {} : { iat }) };
-      return newestStampMs(credentialOf(JSON.stringify({ tokens, last_refresh: lastRefresh })));
-    };
-    expect(at(1_000_000_000, "2026-01-01T00:00:00Z")).toBe(Date.UTC(2026, 0, 1));
-    expect(at(2_000_000_000, "2026-01-01T00:00:00Z")).toBe(2_000_000_000_000);
-    expect(at(undefined, "2026-01-01T00:00:00Z")).toBe(Date.UTC(2026, 0, 1));
-    expect(at(1_000_000_000, undefined)).toBe(1_000_000_000_000);
-    expect(at(undefined, undefined)).toBeNull();
+describe("the age of a credential", () => {
+  const at = (iat: number | undefined, lastRefresh: string | undefined): Stamps => {
+    const tokens = { refresh_token: "r", access_token: makeJwt(iat === undefined ? {} : { iat }) };
+    return stampsOf(credentialOf(JSON.stringify({ tokens, last_refresh: lastRefresh })));
+  };
+  const IN_2026 = "2026-01-01T00:00:00Z";
+  const IN_2036 = "2036-01-01T00:00:00Z";
+
+  it.each([
+    ["the server's clock, whatever the writer's says", at(1_767_225_600, IN_2036), at(1_767_225_601, IN_2026), -1_000],
+    ["last_refresh, where the server issued nothing new", at(1_000, IN_2026), at(1_000, IN_2036), -315_532_800_000],
+    ["last_refresh, where no token tells", at(undefined, IN_2036), at(undefined, IN_2026), 315_532_800_000],
+    ["what each of them has", at(1_767_225_601, undefined), at(undefined, IN_2026), 1_000],
+    ["nothing that one of them lacks", at(undefined, undefined), at(1_000, IN_2026), null],
+    ["nothing that the other lacks", at(1_000, IN_2026), at(undefined, undefined), null],
+    ["nothing where they are the same", at(1_000, IN_2026), at(1_000, IN_2026), 0],
+  ] as const)("is judged by %s", (_what, a, b, expected) => {
+    expect(compareStamps(a, b)).toBe(expected);
+    if (expected !== null) expect(compareStamps(b, a)).toBe(0 - expected);
   });
 });
 

@@ -20,8 +20,9 @@ const EXIT_CODES: Readonly<Record<CycleOutcome["kind"], number>> = {
   blocked: 2,
   busy: 2,
   stopped: 2,
+  braked: 2,
   transient: 2,
-  exhausted: 2,
+  resting: 2,
   "login-required": 3,
   unsaved: 4,
 };

@@ -7,10 +7,11 @@ import type { Presented } from "../../src/core/ticket.js";
 
 const NOW_MS = Date.parse("2026-11-21T12:00:00Z");
 const GRANTED = { access_token: new Secret("granted-access"), refresh_token: new Secret("granted-refresh") };
+const NO_STAMPS = { issuedAtMs: null, lastRefreshMs: null };
 const PRESENTED: Presented = {
   fingerprint: fingerprint(new Secret("presented")),
   accountIds: ["a"],
-  stampMs: Date.parse("2026-11-01T00:00:00Z"),
+  stamps: { issuedAtMs: null, lastRefreshMs: Date.parse("2026-11-01T00:00:00Z") },
 };
 
 function login(refreshToken: string, options: { account?: string | null; last?: string } = {}): Reading {
@@ -49,20 +50,24 @@ describe("granted tokens", () => {
     ["a token of unknown age", login("other", { last: "never" })],
     ["another account, however old", login("other", { account: "b", last: "2020-01-01T00:00:00Z" })],
     ["another mode", readCredential('{"auth_mode":"apikey"}')],
-  ])("yield to %s", (_what, reading) => {
-    expect(plan(reading)).toEqual({ kind: "yield", to: "newer-login" });
+  ])("yield to %s", (what, reading) => {
+    expect(plan(reading)).toEqual({ kind: "yield", to: "newer-login", isCertain: what !== "a token of unknown age" });
   });
 
   it("yield to any other token when nobody knows how old the presented one was", () => {
     const reading = login("backup", { last: "2020-01-01T00:00:00Z" });
-    expect(plan(reading, { ...PRESENTED, stampMs: null })).toEqual({ kind: "yield", to: "newer-login" });
+    expect(plan(reading, { ...PRESENTED, stamps: NO_STAMPS })).toEqual({
+      kind: "yield",
+      to: "newer-login",
+      isCertain: false,
+    });
   });
 
   it.each([
     ["a file that is gone", { kind: "absent" } as const],
     ["an emptied login", readCredential('{"tokens":{"refresh_token":""}}')],
   ])("never undo the logout of %s", (_what, reading) => {
-    expect(plan(reading)).toEqual({ kind: "yield", to: "logout" });
+    expect(plan(reading)).toEqual({ kind: "yield", to: "logout", isCertain: true });
   });
 
   it.each([

@@ -83,9 +83,10 @@ describe("after a failure", () => {
     expect(waits.map((wait) => wait / 60_000)).toEqual([1, 2, 4, 8, 16, 32, 60, 60, 60]);
   });
 
-  it("an unknown fate is asked about after a minute, and then once an hour", () => {
-    const [sent] = OUTCOMES.transient.filter(({ wasSent }) => wasSent);
-    expect([1, 2, 3].map((failureCount) => waitMs(sent ?? FRESH, { failureCount }) / 60_000)).toEqual([1, 60, 60]);
+  it("an unknown fate is asked about when the token's own ladder says so", () => {
+    const sent = { kind: "transient", httpStatus: 500, cause: "server-error", wasSent: true } as const;
+    const waits = [null, 1_000, 60_000, HOUR_MS].map((retryAfterMs) => waitMs({ ...sent, retryAfterMs }));
+    expect(waits).toEqual([60_000, 60_000, 60_000, HOUR_MS]);
   });
 
   it("the server's Retry-After is honoured", () => {
@@ -106,10 +107,11 @@ describe("after a failure", () => {
     expect(waits).toEqual([1_000, 2_000, 4_000, 8_000, 16_000, 30_000, 30_000]);
   });
 
-  it("an exhausted token is looked at when it may be asked again, and at every interval", () => {
-    expect(waitMs({ kind: "exhausted", untilMs: NOW_MS + HOUR_MS })).toBe(HOUR_MS);
-    expect(waitMs({ kind: "exhausted", untilMs: NOW_MS + 20 * HOUR_MS })).toBe(6 * HOUR_MS);
-    expect(waitMs({ kind: "exhausted", untilMs: NOW_MS - HOUR_MS })).toBe(60_000);
+  it("a resting token is looked at when it may be asked again, and at every interval", () => {
+    const resting = (inMs: number): CycleOutcome => ({ kind: "resting", untilMs: NOW_MS + inMs, dispatchCount: 3 });
+    expect(waitMs(resting(HOUR_MS))).toBe(HOUR_MS);
+    expect(waitMs(resting(20 * HOUR_MS))).toBe(6 * HOUR_MS);
+    expect(waitMs(resting(-HOUR_MS))).toBe(60_000);
   });
 
   it("a dead login is looked at once an interval: only a person can help", () => {
@@ -128,7 +130,7 @@ it("every outcome is followed by a look, at a time that can be written", () => {
       (outcome, intervalSec, jitter, failureCount, dueInMs) => {
         const wait = waitMs(outcome, { intervalSec, jitter, failureCount, dueInMs });
         expect(Number.isFinite(wait)).toBe(true);
-        expect(wait).toBeGreaterThanOrEqual(outcome.kind === "fresh" || outcome.kind === "exhausted" ? 0 : 1);
+        expect(wait).toBeGreaterThanOrEqual(outcome.kind === "fresh" || outcome.kind === "resting" ? 0 : 1);
         expect(wait).toBeLessThanOrEqual(Math.max(intervalSec * 1000, 1.2 * HOUR_MS));
       },
     ),

@@ -38,7 +38,7 @@ it("a fingerprint is the token's SHA-256", () => {
 describe("a fault", () => {
   const KINDS: readonly FaultKind[] = [
     ...(["disk-full", "read-only", "permission", "busy-mount", "too-many-open-files"] as const),
-    ...(["wrong-file-type", "too-large", "missing", "io"] as const),
+    ...(["wrong-file-type", "too-large", "file-size-limit", "missing", "io"] as const),
   ];
 
   it.each(KINDS)("%s is told in one line, with its cure", (kind) => {

@@ -28,8 +28,12 @@ function statusOf(
     dueAtMs: times.dueAtMs ?? null,
     nextCheckAtMs: times.nextMs ?? null,
     failureCount: 2,
+    history: { tokenMark: "0a1b2c3d", atMs: [0] },
     nowMs: NOW_MS,
     version: "1.2.3",
+    setAside: [".auth.json.watchdog.0.1.set-aside"],
+    daemon: { pid: 7, host: "h", bootId: "b", pidNamespace: null, startTicks: "1" },
+    event: { name: "unsaved", atMs: NOW_MS, isDelivered: false },
   });
 }
 

@@ -22,7 +22,13 @@ it("does not even load the refresh for a fresh login", async () => {
   machine.logIn({ expiresInSec: 10 * DAY_SEC });
   const watchdog = machine.start();
   const { runCycle } = await import("../../src/cycle.js");
-  const settings = { policy: { safetyMarginSec: 1, staleAfterSec: DAY_SEC }, isForced: false, lockWaitMs: 0 };
+  const settings = {
+    policy: { safetyMarginSec: 1, staleAfterSec: DAY_SEC },
+    isForced: false,
+    lockWaitMs: 0,
+    minRefreshIntervalMs: 0,
+    readHistory: () => null,
+  };
   const openRefreshPorts = (): never => {
     throw new Error("asked for the refresh ports");
   };

@@ -364,18 +364,91 @@ describe("an answer that settles nothing", () => {
   });
 
   it.each([
-    ["no answer", { unanswered: "ECONNRESET" }, { httpStatus: null, cause: "ECONNRESET" }],
+    ["no answer in time", { unanswered: "deadline" }, { httpStatus: null, cause: "deadline" }],
     ["a 500", { httpStatus: 500 }, { httpStatus: 500, cause: "server-error" }],
     ["a 502 page", { httpStatus: 502, body: "<html>" }, { httpStatus: 502, cause: "server-error" }],
     ["a 200 that nobody can read", { body: "<html>" }, { httpStatus: 200, cause: "bad-body" }],
-    ["half an answer", { breaksAfter: 30 }, { httpStatus: 200, cause: "broken-off" }],
   ])("%s keeps the ticket: the token may be spent", async (_what, reply, expected) => {
     const { machine, watchdog, tokens } = setUpDue();
     machine.server.script(reply);
 
-    expect(await outcomeOf(watchdog)).toEqual({ kind: "transient", wasSent: true, retryAfterMs: null, ...expected });
+    const common = { kind: "transient", wasSent: true, retryAfterMs: 60_000 };
+    expect(await outcomeOf(watchdog)).toEqual({ ...common, ...expected });
     expect(machine.ticketTexts()).toHaveLength(1);
     expect(machine.storedToken()).toBe(tokens.refresh_token);
+    expect(await outcomeOf(machine.start())).toMatchObject({ kind: "resting", dispatchCount: 1 });
+    expect(machine.server.posts).toHaveLength(1);
+  });
+
+  it.each([
+    ["no answer", { unanswered: "ECONNRESET", httpStatus: 500 }],
+    ["half an answer", { httpStatus: 200, body: '{"access_token":"half', breaksAfter: 21 }],
+  ])("%s is asked for once more within two seconds, and then after a minute", async (_what, reply) => {
+    const { machine, watchdog } = setUpDue();
+    machine.server.script(reply, reply, {});
+    const startMs = machine.clock.nowMs();
+
+    expect(await outcomeOf(watchdog)).toMatchObject({ kind: "transient", wasSent: true, retryAfterMs: 60_000 });
+    expect(machine.server.posts).toHaveLength(2);
+    expect(machine.clock.nowMs() - startMs).toBeLessThanOrEqual(2_000);
+    expect((await outcomeOf(watchdog)).kind).toBe("resting");
+    machine.clock.advance(60_000);
+    expect((await outcomeOf(watchdog)).kind).toBe("refreshed");
+  });
+
+  it("is not asked for again by a process that was told to stop", async () => {
+    const { machine, watchdog } = setUpDue();
+    machine.server.script({ unanswered: "ECONNRESET", httpStatus: 500, meanwhile: () => watchdog.stop.abort() });
+
+    expect(await outcomeOf(watchdog)).toMatchObject({ kind: "transient", wasSent: true });
+    expect(machine.server.posts).toHaveLength(1);
+  });
+
+  it("is saved when its refresh token had arrived whole", async () => {
+    const { machine, watchdog, tokens } = setUpDue();
+    const body = { refresh_token: "rt-new", access_token: "at-new" };
+    machine.server.script({ httpStatus: 200, body, breaksAfter: JSON.stringify(body).length - 4 });
+
+    expect(await outcomeOf(watchdog)).toMatchObject({ kind: "refreshed", rotated: ["refresh_token"] });
+    expect(machine.storedToken()).toBe("rt-new");
+    expect(machine.text).toContain(tokens.access_token);
+  });
+
+  it("is kept aside when nothing says whether a login that appeared meanwhile is newer", async () => {
+    const { machine, watchdog } = setUpDue();
+    const other = JSON.stringify({ tokens: { refresh_token: "rt-of-unknown-age", access_token: "opaque" } });
+    machine.server.script({
+      meanwhile: () => {
+        machine.text = other;
+      },
+    });
+
+    expect(await outcomeOf(watchdog)).toEqual({ kind: "adopted", from: "newer-login" });
+    expect(machine.text).toBe(other);
+    expect(machine.setAside()).toHaveLength(1);
+    expect(machine.ticketTexts()).toEqual([]);
+    machine.server.script({ body: { refresh_token: "rt-next" } });
+    expect((await outcomeOf(watchdog)).kind).toBe("refreshed");
+    expect(machine.setAside()).toEqual([]);
+  });
+
+  it("is written in place where the store can't be replaced, and a torn write is completed", async () => {
+    const { machine } = setUpDue();
+    machine.isInPlace = true;
+    const dying = machine.start();
+    await dying.run();
+    const at = dying.calls.indexOf("store.overwrite") + 1;
+    expect(at).toBeGreaterThan(0);
+
+    const second = new MemoryMachine();
+    second.isInPlace = true;
+    second.logIn();
+    await second.start({ crashAtCall: at }).runOrDie();
+    expect(second.commits).toEqual([]);
+    expect(second.server.isActive(second.storedToken() ?? "")).toBe(false);
+    expect((await outcomeOf(second.start())).kind).toBe("refreshed");
+    expect(second.server.isActive(second.storedToken() ?? "")).toBe(true);
+    expect(second.text).toContain("somebody else");
   });
 
   it("is asked for three times a day at most, by all processes together", async () => {
@@ -389,11 +462,15 @@ describe("an answer that settles nothing", () => {
       kinds.push((await outcomeOf(machine.start())).kind);
       machine.clock.advance(HOUR_MS);
     }
-    expect(kinds).toEqual(["transient", "transient", "transient", "exhausted", "exhausted"]);
+    expect(kinds).toEqual(["transient", "transient", "transient", "resting", "resting"]);
     expect(machine.server.posts).toHaveLength(3);
 
     const untilMs = firstMs + 24 * HOUR_MS;
-    expect(await outcomeOf(machine.start(), { isForced: true })).toEqual({ kind: "exhausted", untilMs });
+    expect(await outcomeOf(machine.start(), { isForced: true })).toEqual({
+      kind: "resting",
+      untilMs,
+      dispatchCount: 3,
+    });
     machine.clock.set(untilMs);
     await outcomeOf(machine.start());
     expect(machine.server.posts).toHaveLength(4);
@@ -402,7 +479,10 @@ describe("an answer that settles nothing", () => {
   it("is forgotten when a new login arrives", async () => {
     const { machine, watchdog } = setUpDue();
     machine.server.script({ httpStatus: 500 }, { httpStatus: 500 }, { httpStatus: 500 });
-    for (let run = 0; run < 4; run += 1) await outcomeOf(watchdog);
+    for (let run = 0; run < 4; run += 1) {
+      await outcomeOf(watchdog);
+      machine.clock.advance(HOUR_MS);
+    }
     machine.logIn();
 
     expect((await outcomeOf(watchdog)).kind).toBe("refreshed");

@@ -512,17 +512,22 @@ describe("a place where nothing can be saved", () => {
     });
   });
 
-  it("sends nothing when auth.json is a single-file bind mount", async () => {
+  it("writes through a single-file bind mount, and sends nothing when that is read-only", async () => {
     const elsewhere = new Home();
     try {
       elsewhere.writeAuth(dueLogin());
       home.writeAuth("");
-      await onBindMount(elsewhere.authJsonPath, home.authJsonPath, "writable", () =>
-        expectNoPost({
-          says: [/EBUSY/, new RegExp(home.authJsonPath), /mount the directory instead/],
-          hasStatusLine: false,
-        }),
+      await onBindMount(elsewhere.authJsonPath, home.authJsonPath, "read-only", () =>
+        expectNoPost({ says: [/EROFS/, new RegExp(home.authJsonPath), /mount it writable/], hasStatusLine: false }),
       );
+      const { ino } = statSync(elsewhere.authJsonPath);
+      await onBindMount(elsewhere.authJsonPath, home.authJsonPath, "writable", async () => {
+        const { code, stderr } = await once();
+        expect(code, stderr).toBe(0);
+      });
+      expect(statSync(elsewhere.authJsonPath).ino).toBe(ino);
+      expect(server.isActive(elsewhere.readRefreshToken())).toBe(true);
+      expect(home.list()).toEqual(["auth.json", SIDECAR]);
     } finally {
       elsewhere.remove();
     }
@@ -614,7 +619,18 @@ describe("a call that cannot be meant", () => {
     { name: "an unknown flag", call: flags("--frobnicate"), says: /--frobnicate/ },
     { name: "an unknown short flag", call: flags("-z"), says: /-z/ },
     { name: "a flag that is misspelt", call: flags("--onec"), says: /--onec/ },
-    { name: "an argument too many", call: flags("now"), says: /argument/ },
+    { name: "an argument too many", call: flags("now"), says: /commands are status, check, wait, doctor/ },
+    { name: "a word behind a command", call: flags("status", "now"), says: /commands are/ },
+    { name: "an option before a command", call: flags("--once", "status"), says: /status before its options/ },
+    { name: "an option of another command", call: flags("status", "--force"), says: /--force/ },
+    { name: "--http without a port", call: flags("--http", "localhost"), says: /--http.*127\.0\.0\.1:9464/ },
+    { name: "--http with a port that there is not", call: flags("--http", "::1:70000"), says: /--http/ },
+    { name: "a log format of its own", call: flags("--log-format", "xml"), says: /--log-format.*text, json/ },
+    {
+      name: "a log level of its own",
+      call: flags("--log-level", "loud"),
+      says: /--log-level.*error, warn, info, debug/,
+    },
     ...["abc", "", " ", "-5", "1.5", "0", "1e3", "5x", "NaN", "99999999999d", "0x10"].map((value) => ({
       name: `--interval=${JSON.stringify(value)}`,
       call: flags(`--interval=${value}`),
@@ -645,9 +661,9 @@ describe("a call that cannot be meant", () => {
       says: /user name/,
     },
     {
-      name: "--codex-home twice",
-      call: flags("--codex-home", "/a", "--codex-home", "/b"),
-      says: /--codex-home/,
+      name: "a command behind --codex-home",
+      call: flags("--codex-home", "/a", "status"),
+      says: /--codex-home.*'status' first/,
     },
     { name: "an empty --codex-home", call: flags("--codex-home="), says: /--codex-home/ },
   ])("refuses $name with 64, before anything happens", async ({ call, says }) => {

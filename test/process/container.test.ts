@@ -134,7 +134,12 @@ describe.each([
     // Only now nothing is being written any more.
     process.kill(loopPid(), "SIGTERM");
     await container.ended;
-    expect(ownersAndModes()).toEqual({ "auth.json": "1000:1000 600", "auth_refresh_status.json": "1000:1000 600" });
+    expect(ownersAndModes()).toEqual({
+      "auth.json": "1000:1000 600",
+      "auth.json.lock": "1000:1000 600",
+      "auth.lock": "1000:1000 644",
+      "auth_refresh_status.json": "1000:1000 600",
+    });
   });
 
   it("keeps a loop in the background that ends with 0 on TERM", async () => {
@@ -205,7 +210,12 @@ describe("docker exec", () => {
 
     expect(code).toBe(0);
     expect(server.isActive(readTokens().refresh_token)).toBe(true);
-    expect(ownersAndModes()).toEqual({ "auth.json": "1000:1000 600", "auth_refresh_status.json": "1000:1000 600" });
+    expect(ownersAndModes()).toEqual({
+      "auth.json": "1000:1000 600",
+      "auth.json.lock": "1000:1000 600",
+      "auth.lock": "1000:1000 644",
+      "auth_refresh_status.json": "1000:1000 600",
+    });
   });
 });
 

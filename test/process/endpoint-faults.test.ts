@@ -126,7 +126,6 @@ describe("an answer that does not renew the login", () => {
     later("10 MB of JSON", { headers: json, body: { filler: "x".repeat(10_000_000) }, status: 200 }, /http=200/),
     later("a body without end", { fault: "endless", status: 200 }, /http=200/),
     later("an error without end", { fault: "endless", status: 500 }, /http=500/),
-    later("a reset before the answer", { fault: "reset" }, /http=000.*not known whether/),
   ])("leaves the login as it is after $name (exit $code)", async ({ reply, code, says }) => {
     writeDueLogin();
     const text = home.readAuth();
@@ -217,16 +216,39 @@ describe("an answer that renews the login, though with trouble", () => {
     expectRefreshed();
   });
 
-  it("does not store half of an answer", async () => {
+  it("does not store half of an answer, asks once more, and names the loss", async () => {
     const { refresh_token: presented } = writeDueLogin();
     const text = home.readAuth();
     server.script({ fault: "half-body-reset" });
     const result = await once();
-    expect(result.code).toBe(2);
-    expect(lastLine(result)).toMatch(/not known whether/);
+    expect(result.code).toBe(3);
+    expect(result.stderr).toMatch(/once more on a new one/);
+    expect(result.stderr).toMatch(/the answer of that earlier request was lost on its way/);
+    expect(home.readStatus()["reason"]).toBe("login_required_lost_response");
     expect(home.readAuth()).toBe(text);
     expect(home.readRefreshToken()).toBe(presented);
-    expect(server.posts).toHaveLength(1);
+    expect(server.posts).toHaveLength(2);
+  });
+
+  it("asks once more within two seconds when the connection breaks before the answer", async () => {
+    const { refresh_token: presented } = writeDueLogin();
+    server.script({ fault: "reset", status: 500 });
+    expect((await once()).code).toBe(0);
+    expect(server.posts.map(({ refreshToken }) => refreshToken)).toEqual([presented, presented]);
+    expect(server.reuseCount).toBe(0);
+    expectRefreshed();
+  });
+
+  it("lets a token rest that was sent twice without an answer", async () => {
+    writeDueLogin();
+    const text = home.readAuth();
+    server.always({ fault: "reset" });
+    const result = await once();
+    expect(result.code).toBe(2);
+    expect(result.stderr).toMatch(/http=000.*not known whether/);
+    expect((await once()).stderr).toMatch(/was sent 2 times without an answer; waiting until/);
+    expect(server.posts).toHaveLength(2);
+    expect(home.readAuth()).toBe(text);
   });
 
   it("keeps the tokens that an answer does not bring", async () => {
@@ -344,8 +366,10 @@ describe("a login that the server has given up", () => {
 
 describe("a disk that is full when the answer arrives", () => {
   it("keeps the answer in the journal, and the next run saves it without another request", async () => {
-    await onTmpfs(home.path, "size=256k", async () => {
+    await onTmpfs(home.path, "size=512k", async () => {
       writeDueLogin();
+      // More than the ticket's reserve can make room for.
+      home.writeAuth(JSON.stringify({ ...JSON.parse(home.readAuth()), filler: "x".repeat(100_000) }));
       const text = home.readAuth();
       server.onPost = () => fillDisk(home.path);
       const unsaved = await once();
@@ -363,6 +387,16 @@ describe("a disk that is full when the answer arrives", () => {
       expect(server.posts).toHaveLength(1);
       expectRefreshed();
     });
+  });
+});
+
+it("saves an answer into the space that the ticket has kept free", async () => {
+  await onTmpfs(home.path, "size=256k", async () => {
+    writeDueLogin();
+    server.onPost = () => fillDisk(home.path);
+    expect((await once()).code).toBe(0);
+    rmSync(join(home.path, "filler"));
+    expectRefreshed();
   });
 });
 

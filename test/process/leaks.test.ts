@@ -218,8 +218,9 @@ describe("no 12 characters of a token show up outside auth.json", () => {
   });
 
   it("when the disk is full as the answer arrives", async () => {
-    await onTmpfs(home.path, "size=256k", async () => {
-      home.writeAuth(makeAuthJson(presented));
+    await onTmpfs(home.path, "size=512k", async () => {
+      // More than the space that the ticket has kept free.
+      home.writeAuth(JSON.stringify({ ...JSON.parse(makeAuthJson(presented)), filler: " ".repeat(100_000) }));
       server.always({ status: 200, body: grant() });
       const { code, stderr, seen } = await expose({}, () => fillDisk(home.path));
       expect(code, stderr).toBe(4);

@@ -1,4 +1,4 @@
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
@@ -6,8 +6,9 @@ import { join } from "node:path";
 export class Home {
   readonly path: string;
 
-  constructor() {
-    this.path = mkdtempSync(join(tmpdir(), "watchdog-home-"));
+  /** @param parent where it lies: another file system, for instance */
+  constructor(parent: string = tmpdir()) {
+    this.path = mkdtempSync(join(parent, "watchdog-home-"));
   }
 
   get authJsonPath(): string {
@@ -38,9 +39,19 @@ export class Home {
     return JSON.parse(readFileSync(join(this.path, "auth_refresh_status.json"), "utf8")) as Record<string, unknown>;
   }
 
+  /** Null while there is none. */
+  readStatusOrNull(): Record<string, unknown> | null {
+    return existsSync(join(this.path, "auth_refresh_status.json")) ? this.readStatus() : null;
+  }
+
   /** Names of everything in the home, sorted. */
-  list(): string[] {
+  listAll(): string[] {
     return readdirSync(this.path).sort();
+  }
+
+  /** The same without Codex's own lock files: every commit leaves them behind, as Codex does. */
+  list(): string[] {
+    return this.listAll().filter((name) => name !== "auth.lock" && name !== "auth.json.lock");
   }
 
   remove(): void {

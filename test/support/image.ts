@@ -84,6 +84,7 @@ export class Image {
   readonly root: string;
   readonly #holder: string;
   readonly #env: Record<string, string> = {};
+  #healthcheck = "";
 
   constructor() {
     this.#holder = mkdtempSync(join(tmpdir(), "watchdog-image-"));
@@ -139,6 +140,11 @@ export class Image {
     return await this.start(command, env).ended;
   }
 
+  /** What the engine does now and then while a container runs. */
+  async checkHealth(): Promise<RunResult> {
+    return await this.run(this.#healthcheck);
+  }
+
   /** Every path that the image itself holds, sorted. */
   list(): string[] {
     return [this.root, this.#local].flatMap((from) => readdirSync(from, { recursive: true, encoding: "utf8" })).sort();
@@ -168,6 +174,11 @@ export class Image {
       }
       case "RUN":
         return await this.run(value);
+      case "HEALTHCHECK": {
+        const [, words] = /^(?:--[\w=-]+ +)*CMD +(\[.+\])$/.exec(value) ?? [];
+        this.#healthcheck = (JSON.parse(words ?? "[]") as string[]).map((word) => `'${word}'`).join(" ");
+        return null;
+      }
       default:
         throw new Error(`Dockerfile.snippet: this test can't carry out ${name}`);
     }

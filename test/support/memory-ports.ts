@@ -1,7 +1,9 @@
 import { type Reading, readCredential } from "../../src/core/credential.js";
 import type { Fault } from "../../src/core/fault.js";
 import type { CommitPlan } from "../../src/core/reconcile.js";
-import type { Status } from "../../src/core/status.js";
+import { isMixOf } from "../../src/core/rewrite.js";
+import { Secret } from "../../src/core/secret.js";
+import { readStatus, type Status } from "../../src/core/status.js";
 import {
   concludeText,
   encodeEvent,
@@ -202,6 +204,7 @@ function makeJwt(claims: Record<string, unknown>): string {
 
 interface TicketFile {
   text: string;
+  isOpen: boolean;
   readonly createdAtMs: number;
 }
 
@@ -224,6 +227,8 @@ export class MemoryMachine {
   text: string | null = null;
   /** The value of Codex's own `cli_auth_credentials_store`. */
   storeSetting = "file";
+  /** auth.json can't be replaced, only overwritten where it stands. */
+  isInPlace = false;
   /** A lock that lies lets everybody in. */
   doesLockLie = false;
   /** What the store held, at every change by a commit. */
@@ -231,6 +236,7 @@ export class MemoryMachine {
   readonly processes: MemoryProcess[] = [];
   readonly #turn: Turn;
   readonly #tickets = new Map<string, TicketFile>();
+  readonly #setAside = new Map<string, TicketFile>();
   #lock: { readonly owner: MemoryProcess; isCompromised: boolean } | null = null;
 
   constructor(turn: Turn = () => Promise.resolve()) {
@@ -315,7 +321,7 @@ export class MemoryMachine {
       const [fingerprint = "", attempt] = name.split(".");
       const read = readTicketText(file.text);
       const createdAtMs = read.prepared?.atMs ?? file.createdAtMs;
-      const life = read.prepared === null ? "unknown" : this.#lifeOf(read.prepared.holder.pid, observer);
+      const life = read.prepared === null ? "unknown" : this.#lifeOf(read.prepared.holder.pid, observer, file.isOpen);
       return { ...read, fingerprint, attempt: Number(attempt), createdAtMs, life };
     });
   }
@@ -324,7 +330,7 @@ export class MemoryMachine {
   createTicket(name: TicketName): TicketFile | null {
     const key = nameOf(name);
     if (this.#tickets.has(key)) return null;
-    const file = { text: "", createdAtMs: this.clock.nowMs() };
+    const file = { text: "", isOpen: true, createdAtMs: this.clock.nowMs() };
     this.#tickets.set(key, file);
     return file;
   }
@@ -334,15 +340,30 @@ export class MemoryMachine {
   }
 
   replaceTicket(name: TicketName, text: string): void {
-    this.#tickets.set(nameOf(name), { text, createdAtMs: this.clock.nowMs() });
+    this.#tickets.set(nameOf(name), { text, isOpen: false, createdAtMs: this.clock.nowMs() });
+  }
+
+  setAsideTicket(name: TicketName): void {
+    const file = this.ticketAt(name);
+    if (file !== null) this.#setAside.set(nameOf(name), file);
+    this.removeTicket(name);
+  }
+
+  /** The names of what was set aside. */
+  setAside(): string[] {
+    return [...this.#setAside.keys()];
+  }
+
+  sweep(): void {
+    this.#setAside.clear();
   }
 
   removeTicket(name: TicketName): void {
     this.#tickets.delete(nameOf(name));
   }
 
-  #lifeOf(pid: number, observer: MemoryProcess): HolderLife {
-    if (pid === observer.pid) return "self";
+  #lifeOf(pid: number, observer: MemoryProcess, isOpen: boolean): HolderLife {
+    if (pid === observer.pid) return isOpen ? "alive" : "self";
     const holder = this.processes.find((process) => process.pid === pid);
     if (holder === undefined || holder.isElsewhere || observer.isElsewhere) return "unknown";
     return holder.deadForMs() === null ? "alive" : "gone";
@@ -391,7 +412,14 @@ export class MemoryProcess implements RefreshPorts {
   /** One cycle of the real program. */
   async run(settings: RunSettings = {}): Promise<CycleResult> {
     const policy = { safetyMarginSec: 14_400, staleAfterSec: 604_800 };
-    const defaults = { policy, isForced: false, lockWaitMs: 75_000, stop: this.stop.signal };
+    const defaults = {
+      policy,
+      isForced: false,
+      lockWaitMs: 75_000,
+      stop: this.stop.signal,
+      minRefreshIntervalMs: 60_000,
+      readHistory: () => null,
+    };
     return await runCycle(this, () => Promise.resolve(this), { ...defaults, ...settings });
   }
 
@@ -460,17 +488,51 @@ export class MemoryProcess implements RefreshPorts {
         return machine.storeSetting;
       },
       preflight: () => this.call("store.preflight"),
-      update: async (decide: (reading: Reading) => CommitPlan) => {
+      update: async (decide: (reading: Reading) => CommitPlan, keepRedo) => {
         const fault = await this.asyncCall("store.update");
-        const plan = decide(machine.read());
-        if (plan.kind !== "write") return plan;
-        if (fault !== null) return { kind: "failed", fault };
-        machine.text = plan.text;
-        machine.commits.push(plan.text);
-        await machine.turn(`${this.pid}: store.update ends`);
-        return plan;
+        for (;;) {
+          const from = machine.text;
+          const plan = decide(machine.read());
+          if (plan.kind !== "write" || from === null) return plan;
+          if (fault !== null) return { kind: "failed", fault };
+          if (!machine.isInPlace) return await this.#commit(plan);
+          const kept = await keepRedo({ from: new Secret(from), to: new Secret(plan.text) });
+          if (kept !== null) return { kind: "failed", fault: kept };
+          if (machine.text !== from) continue;
+          const torn = this.#overwrite(from, plan.text);
+          if (torn !== null) return { kind: "failed", fault: torn };
+          return await this.#commit(plan);
+        }
+      },
+      redo: async (rewrite) => {
+        const fault = await this.asyncCall("store.redo");
+        const isTorn = machine.text !== null && isMixOf(Buffer.from(machine.text), rewrite);
+        if (fault === null && isTorn) machine.text = rewrite.to.reveal();
+        return isTorn ? fault : null;
       },
     };
+  }
+
+  async #commit(plan: Extract<CommitPlan, { kind: "write" }>): Promise<CommitPlan> {
+    const machine = this.#machine;
+    machine.text = plan.text;
+    machine.commits.push(plan.text);
+    await machine.turn(`${this.pid}: store.update ends`);
+    return plan;
+  }
+
+  /** A write in place: a crash leaves one half new and the other half old. */
+  #overwrite(from: string, to: string): Fault | null {
+    const half = Math.floor(to.length / 2);
+    try {
+      const fault = this.call("store.overwrite");
+      if (fault !== null) this.#machine.text = to.slice(0, half) + from.padEnd(to.length).slice(half);
+      return fault;
+    } catch (error) {
+      const isHere = this.calls.at(-1) === "store.overwrite" && this.calls.length === this.#options.crashAtCall;
+      if (isHere) this.#machine.text = to.slice(0, half) + from.padEnd(to.length).slice(half);
+      throw error;
+    }
   }
 
   get lock(): RefreshPorts["lock"] {
@@ -487,7 +549,8 @@ export class MemoryProcess implements RefreshPorts {
     return {
       list: (): TicketListing => {
         const fault = this.call("tickets.list");
-        return fault === null ? { kind: "tickets", tickets: machine.listTickets(this) } : { kind: "failed", fault };
+        if (fault !== null) return { kind: "failed", fault };
+        return { kind: "tickets", tickets: machine.listTickets(this), setAside: machine.setAside() };
       },
       create: (presented, attempt) => this.#create(presented, attempt),
       remove: async (tickets) => {
@@ -495,6 +558,22 @@ export class MemoryProcess implements RefreshPorts {
           const fault = await this.asyncCall("tickets.remove");
           if (fault === null) machine.removeTicket(ticket);
         }
+      },
+      append: async (ticket, event) => {
+        const file = machine.ticketAt(ticket);
+        if (file === null) return makeFault("missing", "write the ticket");
+        return await this.#write(`tickets.append ${event.event}`, file, `\n${encodeEvent(event)}`);
+      },
+      trim: async () => {
+        await this.asyncCall("tickets.trim");
+      },
+      setAside: async (ticket) => {
+        const fault = await this.asyncCall("tickets.setAside");
+        if (fault === null) machine.setAsideTicket(ticket);
+      },
+      sweep: async () => {
+        const fault = await this.asyncCall("tickets.sweep");
+        if (fault === null) machine.sweep();
       },
       conclude: async (ticket: TicketName, verdict: TicketEvent) => {
         const fault = await this.asyncCall("tickets.conclude");
@@ -528,6 +607,7 @@ export class MemoryProcess implements RefreshPorts {
       },
       record: async (event: TicketEvent) => await this.#write(`ticket.record ${event.event}`, file, encodeEvent(event)),
       close: async () => {
+        file.isOpen = false;
         await this.asyncCall("ticket.close");
       },
     };
@@ -559,12 +639,15 @@ export class MemoryProcess implements RefreshPorts {
   }
 
   get log(): RefreshPorts["log"] {
-    return { line: (message) => this.lines.push(message) };
+    return { write: (_level, _event, message) => this.lines.push(message) };
   }
 
   get statusSink(): StatusSink {
     return {
-      readFailureCount: () => this.statuses.at(-1)?.consecutive_failures ?? 0,
+      read: () => {
+        const last = this.statuses.at(-1);
+        return last === undefined ? null : readStatus(JSON.stringify(last));
+      },
       write: (status) => {
         const fault = this.call("status.write");
         if (fault === null) this.statuses.push(status);

@@ -6,7 +6,16 @@ type Kind = CycleOutcome["kind"];
 
 const FAULT_KINDS: readonly FaultKind[] = [
   ...(["disk-full", "read-only", "permission", "busy-mount", "too-many-open-files"] as const),
-  ...(["wrong-file-type", "not-a-directory", "too-large", "missing", "io"] as const),
+  ...([
+    "wrong-file-type",
+    "not-a-directory",
+    "too-large",
+    "file-size-limit",
+    "missing",
+    "address-in-use",
+    "bad-address",
+    "io",
+  ] as const),
 ];
 const CAUSES: readonly RejectionCause[] = [
   "expired",
@@ -31,6 +40,7 @@ export const OUTCOMES: { readonly [Name in Kind]: readonly Extract<CycleOutcome,
     { kind: "fresh", expiresInSec: 864_000, ageSec: 60 },
     { kind: "fresh", expiresInSec: null, ageSec: null },
   ],
+  braked: [{ kind: "braked", untilMs: Date.parse("2026-11-21T12:01:00Z") }],
   refreshed: [false, true].map((isRecovery) => ({
     kind: "refreshed",
     httpStatus: 200,
@@ -60,7 +70,11 @@ export const OUTCOMES: { readonly [Name in Kind]: readonly Extract<CycleOutcome,
     transient(null, "ca-file", false),
     transient(null, "proxy-setting", false),
   ] as Extract<CycleOutcome, { kind: "transient" }>[],
-  exhausted: [{ kind: "exhausted", untilMs: Date.parse("2026-11-22T00:00:00Z") }],
+  resting: [1, 3].map((dispatchCount) => ({
+    kind: "resting",
+    untilMs: Date.parse("2026-11-22T00:00:00Z"),
+    dispatchCount,
+  })),
   "login-required": CAUSES.flatMap((cause) =>
     [false, true].map((isLatched) => ({
       kind: "login-required" as const,

@@ -43,6 +43,8 @@ export class TokenServer {
   /** How often a retired token was presented. Each one costs somebody a login. */
   reuseCount = 0;
   url = "";
+  /** The refresh token that was granted last; null before the first grant. */
+  newestToken: string | null = null;
   /** Called when a request has arrived, before anything is decided about its answer. */
   onPost: ((post: Post) => void | Promise<void>) | null = null;
   readonly #server: Server;
@@ -116,6 +118,7 @@ export class TokenServer {
     this.#retired.set(refreshToken, family);
     const tokens = makeTokens(this.#grantOptions);
     this.#active.set(tokens.refresh_token, family);
+    this.newestToken = tokens.refresh_token;
     return tokens;
   }
 

@@ -1,0 +1,148 @@
+import type { TokenClaims } from "../core/claims.js";
+import type { Credential } from "../core/credential.js";
+import { decide, type RefreshPolicy } from "../core/decide.js";
+import { assessHealth, type DaemonState, daemonState, type Health, type HomeView } from "../core/health.js";
+import type { HealthState } from "../core/outcome.js";
+import { describeMoment, describeSpan, drawTimeline } from "../core/span.js";
+
+/** One home as `status` tells of it. */
+export interface HomeReport {
+  readonly view: HomeView;
+  readonly health: Health;
+  readonly daemon: DaemonState;
+  readonly nowMs: number;
+  readonly policy: RefreshPolicy;
+}
+
+export function reportHome(view: HomeView, policy: RefreshPolicy, nowMs: number): HomeReport {
+  return { view, policy, nowMs, health: assessHealth(view, policy, nowMs), daemon: daemonState(view, nowMs) };
+}
+
+/** Whether a HEALTHCHECK should be content: a home without a login to look after is no fault of anybody's. */
+export function isContent({ health, daemon }: HomeReport): boolean {
+  return (health.isHealthy || health.state === "idle") && daemon !== "down";
+}
+
+const COLOURS: Readonly<Record<HealthState | "dim" | "bold", number>> = {
+  ok: 32,
+  idle: 36,
+  degraded: 33,
+  login_required: 31,
+  unsaved: 31,
+  dim: 2,
+  bold: 1,
+};
+
+const STATE_WORDS: Readonly<Record<HealthState, string>> = {
+  ok: "healthy",
+  idle: "nothing to look after",
+  degraded: "in trouble, and tries again by itself",
+  login_required: "LOG IN AGAIN",
+  unsaved: "NOT SAVED YET",
+};
+
+type Paint = (colour: keyof typeof COLOURS, text: string) => string;
+
+/** A home for a person: a few lines, the state first. */
+export function renderStatus(report: HomeReport, isTerminal: boolean): string {
+  const { view, health, nowMs, daemon } = report;
+  const paint: Paint = (colour, text) => (isTerminal ? `\u001b[${COLOURS[colour]}m${text}\u001b[0m` : text);
+  const rows: (readonly [string, string])[] = [
+    ["state", `${paint(health.state, `● ${STATE_WORDS[health.state]}`)}: ${health.headline}`],
+  ];
+  if (health.action !== null) rows.push(["do", paint("bold", health.action)]);
+  if (view.reading.kind === "login") rows.push(...loginRows(view.reading.credential, report, paint));
+  rows.push(["last", describeLast(view, nowMs)], ["next", describeNext(view, nowMs, daemon)]);
+  rows.push(["watchdog", describeDaemon(view, nowMs, daemon, paint)]);
+  for (const name of view.setAside)
+    rows.push(["set aside", `${name}: an answer that could not be told from a newer login`]);
+  const lines = rows.map(([name, text]) => `  ${paint("dim", name.padEnd(10))} ${text}`);
+  return [paint("bold", view.location), ...lines, ""].join("\n");
+}
+
+function loginRows(credential: Credential, report: HomeReport, paint: Paint): (readonly [string, string])[] {
+  const { nowMs, policy } = report;
+  const { email, plan } = credential.idClaims;
+  const who = email ?? credential.accountIds[0] ?? "an account without a name";
+  const { dueAtMs } = decide(credential, nowMs, policy);
+  const { lastRefreshMs } = credential;
+  const age =
+    lastRefreshMs === null
+      ? "last renewed at an unknown time"
+      : `renewed ${describeMoment(lastRefreshMs, nowMs)}; works once, and does not say when it expires`;
+  return [
+    ["login", `${who}${plan === null ? "" : ` (${plan})`}`],
+    ["access", describeToken(credential.accessClaims, dueAtMs, nowMs, paint)],
+    ["refresh", age],
+    ["id", describeToken(credential.idClaims, null, nowMs, paint)],
+  ];
+}
+
+/** A token's life; Codex never looks at the id token's. */
+function describeToken(claims: TokenClaims, dueAtMs: number | null, nowMs: number, paint: Paint): string {
+  const { issuedAtMs, expiresAtMs } = claims;
+  if (expiresAtMs === null) return "does not say when it expires";
+  const isOver = expiresAtMs <= nowMs;
+  const due = dueAtMs === null ? "" : `; refresh due ${describeMoment(dueAtMs, nowMs)} ◆`;
+  const life = issuedAtMs === null ? "" : ` of ${describeSpan(expiresAtMs - issuedAtMs)}`;
+  const words = isOver
+    ? `expired ${describeMoment(expiresAtMs, nowMs)}`
+    : `${describeSpan(expiresAtMs - nowMs)} left${life}`;
+  if (issuedAtMs === null) return `${words}${due}`;
+  const line = drawTimeline(issuedAtMs, expiresAtMs, dueAtMs, nowMs);
+  const colour = dueAtMs === null ? "dim" : isOver ? "login_required" : dueAtMs <= nowMs ? "degraded" : "ok";
+  return `${paint(colour, line)} ${words}${due}`;
+}
+
+function describeLast({ last }: HomeView, nowMs: number): string {
+  if (last?.ranAtMs == null) return "nothing was done here yet";
+  return `${last.word ?? "unknown"} (${last.reason ?? "unknown"}) ${describeMoment(last.ranAtMs, nowMs)}`;
+}
+
+function describeNext({ last }: HomeView, nowMs: number, daemon: DaemonState): string {
+  if (daemon !== "running" || last?.nextCheckAtMs == null) return "nobody looks by itself; run codex-auth-watchdog";
+  return `looks again ${describeMoment(last.nextCheckAtMs, nowMs)}`;
+}
+
+function describeDaemon({ last, daemonLife }: HomeView, nowMs: number, daemon: DaemonState, paint: Paint): string {
+  const holder = last?.daemon;
+  if (daemon === "none" || holder == null) return "no loop runs";
+  const name = `process ${holder.pid} on ${holder.host}`;
+  if (daemon === "running") return `${name} runs${daemonLife === "unknown" ? " (as its status says)" : ""}`;
+  const since = last?.ranAtMs == null ? "" : `; it last looked ${describeMoment(last.ranAtMs, nowMs)}`;
+  return paint("degraded", `DOWN: ${name} is gone${since}`);
+}
+
+/** The same for a program. Keys are only ever added. */
+export function statusJson({ view, health, daemon, nowMs, policy }: HomeReport): Record<string, unknown> {
+  const credential = view.reading.kind === "login" ? view.reading.credential : null;
+  const iso = (ms: number | null | undefined): string | null =>
+    ms == null || Math.abs(ms) > 8.64e15 ? null : new Date(ms).toISOString();
+  return {
+    codex_home: view.codexHome,
+    auth_json: view.location,
+    state: health.state,
+    reason: health.reason,
+    is_healthy: health.isHealthy,
+    headline: health.headline,
+    operator_action: health.action,
+    login:
+      credential === null
+        ? null
+        : {
+            email: credential.idClaims.email,
+            plan: credential.idClaims.plan,
+            account_ids: credential.accountIds,
+            last_refresh: credential.lastRefreshText,
+            access_token_issued_at: iso(credential.accessClaims.issuedAtMs),
+            access_token_expires_at: iso(credential.accessClaims.expiresAtMs),
+            id_token_expires_at: iso(credential.idClaims.expiresAtMs),
+            refresh_due_at: iso(decide(credential, nowMs, policy).dueAtMs),
+          },
+    daemon: { state: daemon, pid: view.last?.daemon?.pid ?? null, host: view.last?.daemon?.host ?? null },
+    last_run_at: iso(view.last?.ranAtMs),
+    last_outcome: view.last?.word ?? null,
+    next_check_at: iso(view.last?.nextCheckAtMs),
+    set_aside: view.setAside,
+  };
+}
