@@ -1,9 +1,9 @@
-import { chownSync, existsSync, rmSync, writeFileSync } from "node:fs";
+import fs, { closeSync, existsSync, rmSync, writeFileSync } from "node:fs";
 import lockfile from "proper-lockfile";
 import type { Clock, Lock } from "../ports.js";
 import { errnoOf, toFault } from "./errno.js";
 import { describeHolder, readHolder, STALE_MS } from "./lock-holder.js";
-import { findPlace, ownerFor, type Place } from "./place.js";
+import { findPlace, makeDirectoryAs, openAs, ownerFor, type Place } from "./place.js";
 import { describeSelf } from "./process-identity.js";
 
 const HEARTBEAT_MS = 3_000;
@@ -19,6 +19,7 @@ export function fileLock(authJsonPath: string, clock: Clock, onCompromised: () =
       let isCompromised = false;
       try {
         const release = await lockfile.lock(place.file, {
+          fs: fsOf(place),
           lockfilePath: place.own("lock"),
           realpath: false, // Resolved already; and the file may be gone when an unsaved answer is cleared away.
           stale: STALE_MS,
@@ -52,16 +53,34 @@ export function fileLock(authJsonPath: string, clock: Clock, onCompromised: () =
   };
 }
 
+/** What the library makes its directory with: as the credential's owner, so that a kill leaves nothing of root's. */
+function fsOf(place: Place): object {
+  return {
+    ...fs,
+    mkdir: (path: string, callback: (error: unknown) => void) => {
+      try {
+        makeDirectoryAs(ownerFor(place), path);
+      } catch (error) {
+        callback(error);
+        return;
+      }
+      callback(null);
+    },
+  };
+}
+
 function nameHolder(place: Place, clock: Clock): void {
   const path = place.own("holder");
-  const owner = ownerFor(place);
   try {
-    if (owner !== null) chownSync(place.own("lock"), owner.uid, owner.gid);
     const { pid, host } = describeSelf();
     const since = new Date(clock.nowMs()).toISOString();
     rmSync(path, { force: true });
-    writeFileSync(path, JSON.stringify({ pid, host, since }), { flag: "wx", mode: 0o600 });
-    if (owner !== null) chownSync(path, owner.uid, owner.gid);
+    const descriptor = openAs(ownerFor(place), path, "wx");
+    try {
+      writeFileSync(descriptor, JSON.stringify({ pid, host, since }));
+    } finally {
+      closeSync(descriptor);
+    }
   } catch {
     // Without it a waiting process cannot say whom it waits for; that is all.
   }

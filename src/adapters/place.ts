@@ -1,4 +1,14 @@
-import { closeSync, existsSync, fchownSync, fstatSync, openSync, realpathSync, statSync } from "node:fs";
+import {
+  chownSync,
+  closeSync,
+  existsSync,
+  fchownSync,
+  fstatSync,
+  mkdirSync,
+  openSync,
+  realpathSync,
+  statSync,
+} from "node:fs";
 import { basename, dirname, join, resolve } from "node:path";
 import { errnoOf } from "./errno.js";
 
@@ -45,30 +55,48 @@ export function ownerFor(place: Pick<Place, "file" | "directory">): Owner | null
 /**
  * Opens a file that may have to be created, as its owner to be: a process that is killed behind the creation leaves
  * nothing that the owner can't handle. Where the owner may not, root creates it and gives it away.
- *
- * Synchronous, because the effective user is the whole process's.
  */
 export function openAs(owner: Owner | null, path: string, flags: string | number, mode = 0o600): number {
-  if (owner === null || owner.uid === 0) return openSync(path, flags, mode);
+  return createAs(
+    owner,
+    () => openSync(path, flags, mode),
+    (descriptor, { uid, gid }) => {
+      try {
+        if (fstatSync(descriptor).uid === 0) fchownSync(descriptor, uid, gid);
+      } catch (error) {
+        closeSync(descriptor);
+        throw error;
+      }
+    },
+  );
+}
+
+/** Makes a directory as its owner to be, like `openAs`. */
+export function makeDirectoryAs(owner: Owner | null, path: string): void {
+  createAs(
+    owner,
+    () => mkdirSync(path),
+    (_made, { uid, gid }) => chownSync(path, uid, gid),
+  );
+}
+
+/** Synchronous, because the effective user is the whole process's. */
+function createAs<T>(owner: Owner | null, create: () => T, giveAway: (created: T, owner: Owner) => void): T {
+  if (owner === null || owner.uid === 0) return create();
   const ownGid = process.getegid?.() ?? 0;
   process.setegid?.(owner.gid);
   process.seteuid?.(owner.uid);
   try {
-    return openSync(path, flags, mode);
+    return create();
   } catch (error) {
     if (errnoOf(error) !== "EACCES") throw error;
   } finally {
     process.seteuid?.(0);
     process.setegid?.(ownGid);
   }
-  const descriptor = openSync(path, flags, mode);
-  try {
-    if (fstatSync(descriptor).uid === 0) fchownSync(descriptor, owner.uid, owner.gid);
-    return descriptor;
-  } catch (error) {
-    closeSync(descriptor);
-    throw error;
-  }
+  const created = create();
+  giveAway(created, owner);
+  return created;
 }
 
 /**

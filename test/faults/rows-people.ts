@@ -23,11 +23,7 @@ const DEBUGGER_PORT = 9229;
 
 /** What this user could not remove or read in the home. */
 function foreignFiles({ home }: Scene): string | null {
-  // The lock is a directory, root's until it is given away; an empty one in its own home the agent can remove.
-  const names = home.listAll().filter((name) => {
-    const stats = statSync(join(home.path, name));
-    return stats.uid !== AGENT_UID && !stats.isDirectory();
-  });
+  const names = home.listAll().filter((name) => statSync(join(home.path, name)).uid !== AGENT_UID);
   return names.length === 0 ? null : `left as root's: ${names.join(", ")}`;
 }
 
