@@ -201,6 +201,46 @@ describe("docker stop", () => {
   });
 });
 
+describe("the health check", () => {
+  beforeEach(async () => {
+    await image.build();
+  });
+
+  it("is content with a loop that keeps a login, and not with one that was killed", async () => {
+    writeDueLogin();
+    container = startContainer(START_SH);
+    await waitForLoop(container);
+    const whileItRuns = await image.checkHealth();
+
+    process.kill(loopPid(), "SIGKILL");
+    await container.ended;
+
+    const afterwards = await image.checkHealth();
+    expect(whileItRuns).toMatchObject({ code: 0, stderr: "" });
+    expect(afterwards).toMatchObject({ code: 1, stderr: "" });
+    expect(afterwards.stdout).toContain("DOWN: process");
+  });
+
+  it("is not content while a person must log in again", async () => {
+    server.script({ status: 401, body: { error: { code: "refresh_token_expired" } } });
+    writeDueLogin();
+    container = startContainer(START_SH);
+    await waitUntil("the rejection", () => /watchdog: starting(.*\n)+.*login/.test(container?.stderr() ?? ""));
+
+    const { code, stdout } = await image.checkHealth();
+
+    expect(code).toBe(1);
+    expect(stdout).toContain("codex login");
+  });
+
+  it("is content where nobody has logged in yet", async () => {
+    container = startContainer(START_SH);
+    await waitForLoop(container);
+
+    expect(await image.checkHealth()).toMatchObject({ code: 0 });
+  });
+});
+
 describe("docker exec", () => {
   it("leaves everything the agent's when root refreshes by hand", async () => {
     await image.build();
