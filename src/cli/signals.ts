@@ -41,8 +41,13 @@ export function takeSignals(): Signals {
   };
 }
 
+/** Node hands a USR1 to a thread of its own, which may get its turn this much later on a busy machine, milliseconds. */
+const LATE_DEBUGGER_MS = 1_000;
+const DEBUGGER_STEP_MS = 5;
+
 /**
- * Closes a debugger port that a USR1 has opened before this program's first line: until then the signal is Node's.
+ * Closes a debugger port that a USR1 has opened before this program's first line, or opens now: until then the signal
+ * is Node's.
  *
  * Called before anything is done with a token that takes its time; a look of a few milliseconds goes without, because
  * this costs a tenth of it. One that was asked for (`node --inspect`) stays.
@@ -50,7 +55,12 @@ export function takeSignals(): Signals {
 export async function closeDebugger(): Promise<void> {
   if (process.execArgv.some((word) => word.startsWith("--inspect"))) return;
   const { close, url } = await import("node:inspector");
+  const closeIfOpen = (): void => {
+    if (url() !== undefined) close();
+  };
   // Node opens it when its loop comes round.
   await new Promise((resolve) => setTimeout(resolve, 1));
-  if (url() !== undefined) close();
+  closeIfOpen();
+  const timer = setInterval(closeIfOpen, DEBUGGER_STEP_MS).unref();
+  setTimeout(() => clearInterval(timer), LATE_DEBUGGER_MS).unref();
 }
