@@ -208,9 +208,11 @@ function loopOf(
 /** Loads what only a refresh needs: the lock library and the HTTP client. */
 async function openRefreshPorts(ports: LookPorts, codexHome: string, settings: Settings): Promise<RefreshPorts> {
   await closeDebugger();
-  const [{ fileLock }, { httpTokenEndpoint }] = await Promise.all([
+  const [{ fileLock }, { httpTokenEndpoint }, { isCodexRunning }, codex] = await Promise.all([
     import("./adapters/file-lock.js"),
     import("./adapters/http-token-endpoint.js"),
+    import("./adapters/processes.js"),
+    settings.codex === null ? null : import("./adapters/codex-app-server.js"),
   ]);
   // From here on the file itself: a symbolic link that is swapped must not part the tickets from it.
   const { file } = findPlace(ports.store.location);
@@ -226,5 +228,7 @@ async function openRefreshPorts(ports: LookPorts, codexHome: string, settings: S
       ),
     ),
     endpoint: httpTokenEndpoint(settings.endpoint),
+    delegate: settings.codex === null || codex === null ? null : codex.codexAppServer(settings.codex, codexHome, file),
+    isCodexRunning: () => isCodexRunning(codexHome),
   };
 }

@@ -44,6 +44,8 @@ export interface CredentialStore {
     decide: (reading: Reading) => CommitPlan,
     keepRedo: (rewrite: Rewrite) => Promise<Fault | null>,
   ): Promise<CommitPlan | Failed>;
+  /** Makes what another program has written survive a power cut. */
+  sync(): Promise<Fault | null>;
   /** Completes a write that was torn; does nothing when the store holds anything else than a mix of the two texts. */
   redo(rewrite: Rewrite): Promise<Fault | null>;
 }
@@ -145,6 +147,25 @@ export interface TokenEndpoint {
   present(request: TokenRequest): Promise<EndpointReply>;
 }
 
+/** Codex itself, which refreshes the login in its home when it is asked. */
+export interface Delegate {
+  /** For people, such as `codex app-server`. */
+  readonly shownName: string;
+  /** Null when Codex can be expected to save what it gets, else what stands in its way. Changes nothing. */
+  preflight(): Fault | null;
+  /** Starts Codex, asks it once, and ends it; expected failures are values. The store shows what it has done. */
+  refresh(): Promise<DelegateReply>;
+}
+
+/** Short causes such as `codex-missing` are explained in `core/outcome.ts`. */
+export type DelegateReply =
+  /** Codex was not asked. `hasStarted`: it ran, and may have refreshed by itself. */
+  | { readonly kind: "unasked"; readonly cause: string; readonly hasStarted: boolean }
+  /** Codex says that it can use this login no more. */
+  | { readonly kind: "refused" }
+  /** Codex was asked. `cause` says why, when the store is the same as before. */
+  | { readonly kind: "asked"; readonly cause: string };
+
 /** Where the last outcome is told to other programs: `auth_refresh_status.json`. */
 export interface StatusSink {
   /** What was told last; null when there is no status that can be read. */
@@ -174,4 +195,8 @@ export interface LookPorts {
 export interface RefreshPorts extends LookPorts {
   readonly lock: Lock;
   readonly endpoint: TokenEndpoint;
+  /** Presents the token in place of `endpoint`; null when that is not wanted. */
+  readonly delegate: Delegate | null;
+  /** Whether a Codex runs on this login, as far as this process can see. */
+  readonly isCodexRunning: () => boolean;
 }

@@ -1,25 +1,19 @@
+import { present } from "./attempt.js";
 import { addRefresh, brakedUntilMs, markOf, type RefreshHistory } from "./core/brake.js";
-import { type Credential, type Reading, stampsOf } from "./core/credential.js";
+import { isCodexRefreshing } from "./core/codex-window.js";
+import type { Reading } from "./core/credential.js";
 import { decide } from "./core/decide.js";
 import { fingerprint } from "./core/fingerprint.js";
-import { judgeAnswer, parseRetryAfterMs, salvageGrant } from "./core/grant.js";
 import { type CycleOutcome, outcomeWithoutLogin } from "./core/outcome.js";
 import { planCommit } from "./core/reconcile.js";
 import type { Secret } from "./core/secret.js";
-import {
-  describeHolder,
-  isInFlight,
-  MAX_PREPARED_MS,
-  type Presented,
-  planAttempt,
-  RETRY_SOON_MS,
-  restAfterDispatchMs,
-  type TicketName,
-} from "./core/ticket.js";
+import { describeHolder, type Presented, planAttempt, RETRY_SOON_MS } from "./core/ticket.js";
 import type { CycleSettings } from "./cycle.js";
-import type { EndpointReply, HeldLock, OpenTicket, RefreshPorts } from "./ports.js";
+import { spendThroughCodex } from "./delegate.js";
+import type { HeldLock, RefreshPorts } from "./ports.js";
 import { isAnswerWaiting, readSettled } from "./reading.js";
-import { adopt, isStillPresented, recover, type Spent, settle, unsaved } from "./settle.js";
+import { isStillPresented, recover, unsaved } from "./settle.js";
+import { spend } from "./spend.js";
 
 export interface RefreshRequest extends CycleSettings {
   /** The refresh token that the look saw: another one under the lock means that a sibling was faster. */
@@ -28,6 +22,12 @@ export interface RefreshRequest extends CycleSettings {
 
 /** How often a waiting process looks again, milliseconds. */
 const WAIT_STEP_MS = 100;
+
+/**
+ * How long a running Codex is given to save what it may be fetching, milliseconds. No release of Codex shows by a lock
+ * that it has a request on its way (0.130 to 0.169).
+ */
+const GIVE_WAY_MS = 15_000;
 
 /**
  * Brings a due login up to date: steps 1 to 9 of the design.
@@ -96,6 +96,7 @@ function isRotatedBySibling(ports: RefreshPorts, request: RefreshRequest): boole
 async function refreshUnderLock(ports: RefreshPorts, request: RefreshRequest, lock: HeldLock): Promise<CycleOutcome> {
   const { clock, store } = ports;
   const deadlineMs = clock.nowMs() + request.lockWaitMs;
+  let hasGivenWay = false;
   for (;;) {
     const listing = ports.tickets.list();
     if (listing.kind === "failed") return { kind: "blocked", fault: listing.fault };
@@ -123,7 +124,12 @@ async function refreshUnderLock(ports: RefreshPorts, request: RefreshRequest, lo
         break;
       case "go": {
         if (request.stop.aborted) return { kind: "stopped" };
-        const fault = store.preflight();
+        if (!hasGivenWay && isCodexRefreshing(credential, clock.nowMs()) && ports.isCodexRunning()) {
+          hasGivenWay = true;
+          await giveWay(ports, presented, request.stop);
+          continue;
+        }
+        const fault = store.preflight() ?? ports.delegate?.preflight() ?? null;
         if (fault !== null) return { kind: "blocked", fault };
         // The rewrite that follows the request is tried before the token is spent.
         const rehearsal = planCommit(reading, presented, {}, clock.nowMs());
@@ -134,8 +140,12 @@ async function refreshUnderLock(ports: RefreshPorts, request: RefreshRequest, lo
         if (creation.kind === "created") {
           const name = { fingerprint: presented.fingerprint, attempt: plan.attempt };
           const { dispatchCount } = plan;
-          const own = { lock, credential, presented, name, ticket: creation.ticket, createdMs, dispatchCount };
-          const outcome = await spend(ports, { request, ...own });
+          const { ticket } = creation;
+          const { stop } = request;
+          const own = { lock, stop, credential, presented, name, ticket, createdMs, dispatchCount };
+          const outcome = await (ports.delegate === null
+            ? spend(ports, own)
+            : spendThroughCodex(ports, ports.delegate, own));
           const isRetried = outcome.kind === "transient" && outcome.wasSent && outcome.retryAfterMs === RETRY_SOON_MS;
           if (!isRetried || request.stop.aborted) return outcome;
           ports.log.write(
@@ -159,151 +169,16 @@ async function refreshUnderLock(ports: RefreshPorts, request: RefreshRequest, lo
   }
 }
 
-/** A ticket of ours, and what it takes to use it. */
-interface Attempt extends Pick<Spent, "presented" | "name"> {
-  readonly request: RefreshRequest;
-  readonly lock: HeldLock;
-  readonly credential: Credential;
-  readonly ticket: OpenTicket;
-  /** Not later than the time by which others judge the ticket's age, milliseconds since 1970. */
-  readonly createdMs: number;
-  /** Earlier requests with this token that got no answer. */
-  readonly dispatchCount: number;
-}
-
-/** Presents the token under a ticket of ours, and sees the answer home. */
-async function spend(ports: RefreshPorts, attempt: Attempt): Promise<CycleOutcome> {
-  const { presented, name, ticket, dispatchCount } = attempt;
-  const journal = openJournal(ports, ticket);
-  const giveBack = async (outcome: CycleOutcome): Promise<CycleOutcome> => {
-    if (ticket.isInPlace()) await ports.tickets.remove([name]);
-    return outcome;
-  };
-  const leaveOpen = async (httpStatus: number | null, cause: string, retryAfterMs: number | null = null) => {
-    const verdict = { event: "unanswered", atMs: ports.clock.nowMs(), cause } as const;
-    // In place it needs no space: the way out when the disk is too full for the shorter text.
-    if ((await ports.tickets.conclude(name, verdict)) !== null) await ticket.record(verdict);
-    const restMs = restAfterDispatchMs(dispatchCount + 1, cause);
-    return transient(httpStatus, cause, true, Math.max(restMs, retryAfterMs ?? 0));
-  };
-  try {
-    // A sibling may have rotated and cleared its tickets between our reading and our ticket.
-    const reading = await readSettled(ports);
-    if (!isStillPresented(reading, presented)) return await giveBack(adopt(reading, presented));
-
-    const { reply, heldBackBy } = await dispatch(ports, attempt, journal);
-    if (reply.kind === "unsent") return await giveBack(transient(null, reply.cause, false, null));
-    if (reply.kind === "held-back") return await giveBack(heldBackBy);
-    if (reply.kind === "unanswered") return await leaveOpen(null, reply.cause);
-
-    const { httpStatus } = reply;
-    const retryAfterMs = parseRetryAfterMs(reply.retryAfter, ports.clock.nowMs());
-    const judged = judgeAnswer(httpStatus, reply.body);
-    const result = (judged.kind === "ambiguous" ? salvageGrant(httpStatus, reply.body) : null) ?? judged;
-    const spent = { presented, name, isRecovery: false, isRepeat: dispatchCount > 0, isJournaled: journal.isComplete };
-    switch (result.kind) {
-      case "granted":
-      case "rejected":
-        return await settle(ports, result, spent);
-      case "refused":
-        return await giveBack(transient(httpStatus, result.cause, false, retryAfterMs));
-      case "ambiguous":
-        return await leaveOpen(httpStatus, reply.isComplete ? result.cause : "broken-off", retryAfterMs);
-    }
-  } finally {
-    await ticket.close();
-  }
-}
-
-/** The answer's way into the ticket. What could not be written waits, in order, for the next try. */
-interface Journal {
-  add(httpStatus: number, piece: Uint8Array): Promise<void>;
-  /** Tries again what is missing; true when the ticket holds all that has arrived. */
-  isComplete(): Promise<boolean>;
-}
-
-function openJournal(ports: RefreshPorts, ticket: OpenTicket): Journal {
-  let httpStatus = 0;
-  let missing: Uint8Array[] = [];
-  const isComplete = async (): Promise<boolean> => {
-    if (missing.length === 0) return true;
-    const base64 = Buffer.concat(missing).toString("base64");
-    const fault = await ticket.record({ event: "answer", httpStatus, base64 });
-    if (fault === null) missing = [];
-    // The answer is in memory as well: a journal that fails now must not cost the save.
-    else
-      ports.log.write(
-        "warn",
-        "not_journaled",
-        `refresh: the answer is not journaled (${fault.code}); saving it at once`,
-      );
-    return fault === null;
-  };
-  return {
-    isComplete,
-    add: async (status, piece) => {
-      httpStatus = status;
-      missing.push(piece);
-      await isComplete();
-    },
-  };
-}
-
-/** Sends the request; the ticket becomes "dispatched" when the connection stands, just before the first byte. */
-async function dispatch(
-  ports: RefreshPorts,
-  { ticket, name, lock, request, credential, presented, createdMs }: Attempt,
-  journal: Journal,
-): Promise<{ reply: EndpointReply; heldBackBy: CycleOutcome }> {
-  let heldBackBy: CycleOutcome = { kind: "busy", holder: "another process" };
-  const isLate = (): boolean => Math.abs(ports.clock.nowMs() - createdMs) > MAX_PREPARED_MS;
-  ports.log.write("info", "refresh_starting", `refresh: starting (endpoint=${ports.endpoint.shownUrl})`);
-  const reply = await ports.endpoint.present({
-    refreshToken: credential.refreshToken,
-    beforeFirstByte: async () => {
-      if (request.stop.aborted) heldBackBy = { kind: "stopped" };
-      if (request.stop.aborted || isLate() || lock.isCompromised() || !ticket.isInPlace()) return false;
-      const fault = await ticket.record({ event: "dispatched", atMs: ports.clock.nowMs() });
-      if (fault !== null) {
-        heldBackBy = { kind: "blocked", fault };
-        return false;
-      }
-      // Once more, because that took its time: from here to the first byte nothing is waited for.
-      const reading = ports.store.read();
-      const isOurs = isStillPresented(reading, presented);
-      if (!isOurs) heldBackBy = adopt(reading, presented);
-      return isOurs && !isLate() && ticket.isInPlace() && !isContested(ports, name);
-    },
-    onBody: journal.add,
-  });
-  return { reply, heldBackBy };
-}
-
-/**
- * Whether another process may be about to present the same token: one that took our ticket for dead has made the next
- * one, and one whose ticket we took for dead may have gone on.
- *
- * Asked when our own ticket says "dispatched". Each of two writes its own ticket before it looks at the other's, so
- * one of them sees the other, however far their clocks are apart; both may give way.
- */
-function isContested({ tickets, clock }: RefreshPorts, { fingerprint, attempt }: TicketName): boolean {
-  const listing = tickets.list();
-  if (listing.kind === "failed") return true;
-  return listing.tickets.some(
-    (other) =>
-      other.fingerprint === fingerprint &&
-      (other.attempt > attempt || (other.attempt < attempt && isInFlight(other, clock.nowMs()))),
+/** Waits until a Codex that may be refreshing has saved, or is not. */
+async function giveWay({ clock, store, log }: RefreshPorts, presented: Presented, stop: AbortSignal): Promise<void> {
+  const seconds = GIVE_WAY_MS / 1000;
+  log.write(
+    "info",
+    "giving_way",
+    `refresh: a Codex runs on this login and may be refreshing it now; waiting ${seconds} s at most`,
   );
-}
-
-function present(credential: Credential): Presented {
-  return {
-    fingerprint: fingerprint(credential.refreshToken),
-    accountIds: credential.accountIds,
-    stamps: stampsOf(credential),
-  };
-}
-
-function transient(httpStatus: number | null, cause: string, wasSent: boolean, waitMs: number | null): CycleOutcome {
-  return { kind: "transient", httpStatus, cause, wasSent, retryAfterMs: waitMs };
+  const untilMs = clock.nowMs() + GIVE_WAY_MS;
+  while (clock.nowMs() < untilMs && !stop.aborted && isStillPresented(store.read(), presented)) {
+    await clock.sleep(WAIT_STEP_MS, stop);
+  }
 }

@@ -60,7 +60,7 @@ export async function settle(ports: RefreshPorts, result: FinalResult, spent: Sp
 }
 
 /** What a server may say of a token that our own earlier request has spent. */
-const SPENT_CAUSES: readonly RejectionCause[] = ["reused", "revoked", "unnamed"];
+const SPENT_CAUSES: readonly RejectionCause[] = ["reused", "revoked", "refused-by-codex", "unnamed"];
 
 /** A rejection may be a lost race: only a token that is still the store's own is given up. */
 async function adoptOrLatch(ports: RefreshPorts, rejection: Rejection, spent: Spent): Promise<CycleOutcome> {
@@ -160,7 +160,7 @@ function encode({ from, to }: { from: { reveal(): string }; to: { reveal(): stri
 }
 
 /** Takes away the tickets of a token that is settled, and what earlier tokens of this store left behind. */
-async function removeTickets(ports: RefreshPorts, settled: string): Promise<void> {
+export async function removeTickets(ports: RefreshPorts, settled: string): Promise<void> {
   const listing = ports.tickets.list();
   if (listing.kind === "failed") return;
   const reading = ports.store.read();

@@ -80,6 +80,17 @@ export function fileCredentialStore(codexHome: string, realFile?: string): Crede
       const isSwapped = plan.kind === "write" && realFile !== undefined && file !== realFile;
       return isSwapped ? await updateFile(codexHome, file, decide, keepRedo) : plan;
     },
+    sync: async () => {
+      const { syncPath } = await import("./whole-file.js");
+      const { file, directory } = findPlace(path);
+      try {
+        await syncPath(file);
+        await syncPath(directory);
+        return null;
+      } catch (error) {
+        return toFault(error, "sync", file);
+      }
+    },
     redo: async (rewrite) => {
       const { file } = findPlace(path);
       const { bytes } = readFile(path);

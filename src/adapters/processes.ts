@@ -9,7 +9,7 @@ export interface RunningCodex extends CodexFacts {
 }
 
 /** Credentials that Codex takes from its environment, past auth.json (public source, autumn 2026). */
-const OVERRIDES = ["CODEX_API_KEY", "CODEX_ACCESS_TOKEN"];
+export const OVERRIDES: readonly string[] = ["CODEX_API_KEY", "CODEX_ACCESS_TOKEN"];
 
 /** Linux counts in hundredths of a second for programs, on every machine that Node runs on: USER_HZ, proc(5). */
 const MS_PER_TICK = 10;
@@ -26,6 +26,12 @@ export function overridesIn(env: Readonly<Record<string, string | undefined>>): 
 export function idOf(path: string): string | null {
   const stats = seen(() => statSync(path, { bigint: true }));
   return stats === null ? null : `${stats.dev}:${stats.ino}`;
+}
+
+/** Whether a Codex runs on this home, as far as this user may see. */
+export function isCodexRunning(codexHome: string): boolean {
+  const homeId = idOf(codexHome);
+  return homeId !== null && listCodexes().some((codex) => codex.homeId === homeId);
 }
 
 /** The Codex processes whose environment this user may see; none where there is no /proc. */

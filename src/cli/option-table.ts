@@ -72,6 +72,14 @@ export const OPTIONS = [
     "shortest time between two refreshes of tokens that our own refreshes brought; besides, four in an hour",
   ),
   row(
+    "--via codex",
+    ["CODEX_AUTH_REFRESH_VIA"],
+    null,
+    ["run"],
+    "let Codex itself send the refresh, by codex app-server, as its vendor advises",
+  ),
+  row("--codex-program PROGRAM", ["CODEX_AUTH_CODEX_PROGRAM"], "codex", ["run"], "the codex command for --via codex"),
+  row(
     "--on-event PROGRAM",
     ["CODEX_AUTH_ON_EVENT"],
     null,

@@ -1,5 +1,6 @@
 import { join } from "node:path";
 import packageJson from "../../package.json" with { type: "json" };
+import type { CodexSettings } from "../adapters/codex-app-server.js";
 import type { EndpointSettings } from "../adapters/http-token-endpoint.js";
 import { isLoopbackHost } from "../core/loopback.js";
 import { REQUEST_DEADLINE_MS } from "../core/ticket.js";
@@ -27,6 +28,8 @@ export interface Settings {
   readonly isExitCode: boolean;
   readonly maxWaitSec: number;
   readonly endpoint: EndpointSettings;
+  /** How to ask Codex for the refresh; null when it is ours to send. */
+  readonly codex: CodexSettings | null;
 }
 
 export interface ListenAddress {
@@ -107,6 +110,7 @@ function readSettings(flags: Flags, env: Environment, home: string): Settings {
     isJson: flags.has("--json"),
     isExitCode: flags.has("--exit-code"),
     endpoint: readEndpoint(env),
+    codex: readCodex(find("--via"), find("--codex-program"), env),
   };
 }
 
@@ -153,6 +157,17 @@ function readListenAddress(given: Given | null): ListenAddress | null {
   const port = Number(digits);
   if (port <= 65_535) return { host: (bracketed ?? plain) || "127.0.0.1", port };
   throw new UsageError(`${given.source}: must be HOST:PORT, such as 127.0.0.1:9464 or [::1]:9464, or a port alone`);
+}
+
+function readCodex(via: Given | null, program: Given | null, environment: Environment): CodexSettings | null {
+  if (via === null) return null;
+  readChoice(via, ["codex"]);
+  return {
+    program: program?.text ?? "codex",
+    clientVersion: VERSION,
+    environment,
+    deadlineMs: REQUEST_DEADLINE_MS,
+  };
 }
 
 function readEndpoint(environment: Environment): EndpointSettings {

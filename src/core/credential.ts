@@ -1,9 +1,11 @@
 import { readClaims, type TokenClaims } from "./claims.js";
-import { isObject, type JsonObject } from "./json.js";
+import { isObject, type JsonObject, parseObject } from "./json.js";
 import { Secret } from "./secret.js";
 
 /** The tokens of `auth.json`, spelled as in the file. */
 export type TokenName = "id_token" | "access_token" | "refresh_token";
+
+export const TOKEN_NAMES: readonly TokenName[] = ["id_token", "access_token", "refresh_token"];
 
 /** A ChatGPT login that can be refreshed, as read from one text of `auth.json`. */
 export interface Credential {
@@ -173,4 +175,11 @@ function resolveAuthMode(document: JsonObject): string | null {
 
 function unreadable(problem: string): Reading {
   return { kind: "unreadable", problem: `${problem}; ${MEND}` };
+}
+
+/** Which tokens differ between two states of one login. */
+export function changedTokens(before: Credential, after: Credential): readonly TokenName[] {
+  const [old, next] = [before, after].map(({ text }) => parseObject(text.reveal())?.["tokens"]);
+  if (!isObject(old) || !isObject(next)) return [];
+  return TOKEN_NAMES.filter((name) => old[name] !== next[name]);
 }

@@ -3,6 +3,7 @@ import { decide } from "./decide.js";
 import { describeFault, type Fault } from "./fault.js";
 import { FINDINGS, type Finding, type FindingCode, RUN_ONCE, type Severity } from "./findings.js";
 import { fingerprint } from "./fingerprint.js";
+import { isUncertain } from "./grant.js";
 import type { DaemonState } from "./health.js";
 import { LOGIN_AGAIN, REJECTED_BECAUSE } from "./outcome.js";
 import { describeSpan } from "./span.js";
@@ -407,7 +408,7 @@ function ofAttempts(path: string, own: readonly Ticket[], nowMs: number): Maybe 
     if (answer.kind !== "rejected") continue;
     const { cause, httpStatus } = answer.rejection;
     // A captive portal or a proxy may have said so.
-    const cure = cause === "unnamed" ? `${LOGIN_AGAIN}; if a proxy said so: ${RUN_ONCE} --force` : undefined;
+    const cure = isUncertain(cause) ? `${LOGIN_AGAIN}; if a proxy said so: ${RUN_ONCE} --force` : undefined;
     const verdict = `refused ${agoOf(nowMs - createdAtMs)} (HTTP ${httpStatus}): ${REJECTED_BECAUSE[cause]}`;
     return [found("login_required", `the refresh token in ${path} was ${verdict}`, { cure })];
   }

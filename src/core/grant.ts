@@ -1,11 +1,24 @@
 import { readClaims } from "./claims.js";
-import { knownAccounts, type TokenName } from "./credential.js";
+import { knownAccounts, TOKEN_NAMES, type TokenName } from "./credential.js";
 import { isObject, parseObject } from "./json.js";
 import type { GrantedTokens } from "./merge.js";
 import { Secret } from "./secret.js";
 
 /** Why the authorization server will not renew this login any more. */
-export type RejectionCause = "expired" | "reused" | "revoked" | "ended" | "other-account" | "lost-response" | "unnamed";
+export type RejectionCause =
+  | "expired"
+  | "reused"
+  | "revoked"
+  | "ended"
+  | "other-account"
+  | "lost-response"
+  | "refused-by-codex"
+  | "unnamed";
+
+/** Whether a rejection carried no code that we know: a proxy or a captive portal may have said it. */
+export function isUncertain(cause: RejectionCause): boolean {
+  return cause === "unnamed" || cause === "refused-by-codex";
+}
 
 /** A verdict on the refresh token itself: final until the file holds another token. */
 export interface Rejection {
@@ -34,8 +47,6 @@ export type GrantResult =
   | { readonly kind: "refused"; readonly cause: RefusalCause }
   /** The server may or may not have spent the refresh token: 500, 502, 504, or a 2xx that nobody can read. */
   | { readonly kind: "ambiguous"; readonly cause: "server-error" | "bad-body" };
-
-const TOKEN_NAMES: readonly TokenName[] = ["id_token", "access_token", "refresh_token"];
 
 /**
  * Error codes that end a login, by what they mean. Those that begin with `refresh_token_` are Codex's own (newest

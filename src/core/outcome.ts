@@ -1,6 +1,6 @@
 import { NO_REFRESH_TOKEN, type Reading, type TokenName } from "./credential.js";
 import { describeFault, type Fault } from "./fault.js";
-import type { Rejection, RejectionCause } from "./grant.js";
+import { isUncertain, type Rejection, type RejectionCause } from "./grant.js";
 
 /** How one cycle ended. Closed: the compiler finds every table that forgot a case. */
 export type CycleOutcome =
@@ -11,7 +11,8 @@ export type CycleOutcome =
   | { readonly kind: "fresh"; readonly expiresInSec: number | null; readonly ageSec: number | null }
   | {
       readonly kind: "refreshed";
-      readonly httpStatus: number;
+      /** Null when Codex did the request. */
+      readonly httpStatus: number | null;
       readonly rotated: readonly TokenName[];
       readonly isRecovery: boolean;
     }
@@ -83,6 +84,7 @@ export const REJECTED_BECAUSE: Readonly<Record<RejectionCause, string>> = {
   revoked: "the refresh token was revoked",
   ended: "the account or its session was ended",
   unnamed: "refresh_token rejected",
+  "refused-by-codex": "Codex says that it can use this login no more",
   "lost-response": "the server rotated it, and the answer of that earlier request was lost on its way",
   "other-account": "the answer was for another account; nothing of it was stored",
 };
@@ -114,7 +116,8 @@ export function reportOutcome(outcome: CycleOutcome, location: string): Report {
     }
     case "refreshed": {
       const saved = outcome.isRecovery ? " (saved an answer that an earlier run had received)" : "";
-      const line = `refresh: ok (http=${outcome.httpStatus}) rotated=${outcome.rotated.join(",")}${saved}`;
+      const how = outcome.httpStatus === null ? "via codex" : `http=${outcome.httpStatus}`;
+      const line = `refresh: ok (${how}) rotated=${outcome.rotated.join(",")}${saved}`;
       const reason = outcome.isRecovery ? "recovered" : "refreshed";
       return { exitCode: 0, state: "ok", word: "refreshed", line, reason, action: null };
     }
@@ -170,6 +173,12 @@ function reportTransient(outcome: Extract<CycleOutcome, { kind: "transient" }>):
 
 /** Transient causes that a person can do something about. */
 const ACTIONS: Readonly<Record<string, string>> = {
+  "codex-missing": "codex cannot be run; install it, name it with --codex-program, or leave out --via codex",
+  "codex-too-old": "this codex has no app-server that refreshes; update it, or leave out --via codex",
+  "codex-silent": "codex app-server does not answer; try it by hand, or leave out --via codex",
+  "codex-no-login":
+    "codex finds no ChatGPT login in this home; run `codex login status` there, as the owner of auth.json",
+  "codex-unchanged": "codex did not refresh; check its network to the token endpoint",
   configuration: "the server does not accept this client; check CODEX_APP_SERVER_LOGIN_CLIENT_ID",
   redirect: "the endpoint redirects, which is never followed; check CODEX_REFRESH_TOKEN_URL_OVERRIDE",
   "ca-file": "cannot read the CA file; check CODEX_CA_CERTIFICATE and SSL_CERT_FILE",
@@ -177,8 +186,8 @@ const ACTIONS: Readonly<Record<string, string>> = {
 };
 
 function reportLoginRequired({ cause, httpStatus }: Rejection, isLatched: boolean): Report {
-  // A 401 without a known code may come from a captive portal or a proxy; only then is asking again worth it.
-  const again = cause === "unnamed" ? "; if the answer came from a proxy, --once --force asks again" : "";
+  // Only then is asking again worth it.
+  const again = isUncertain(cause) ? "; if the answer came from a proxy, --once --force asks again" : "";
   const remembered = isLatched ? ", remembered; nothing was sent" : "";
   return {
     exitCode: 3,

@@ -1,5 +1,5 @@
 import type { Stamps } from "./credential.js";
-import { type FinalResult, judgeAnswer, type Rejection, salvageGrant } from "./grant.js";
+import { type FinalResult, isUncertain, judgeAnswer, type Rejection, salvageGrant } from "./grant.js";
 import { parseObject } from "./json.js";
 import { Secret } from "./secret.js";
 
@@ -115,8 +115,15 @@ const DISPATCH_WINDOW_MS = 86_400_000;
 /** A server with a grace period answers a repeated request again, if it comes soon enough, milliseconds. */
 export const RETRY_SOON_MS = 1_000;
 
-/** The server is slow, or at a loss: it will not know better in a second. */
-const PATIENT_CAUSES: readonly (string | null)[] = ["deadline", "server-error", "bad-body"];
+/** The server is slow, or at a loss, or it is Codex who asked it: none of them will know better in a second. */
+const PATIENT_CAUSES: readonly (string | null)[] = [
+  "deadline",
+  "server-error",
+  "bad-body",
+  "codex-died",
+  "codex-odd",
+  "codex-unchanged",
+];
 
 /**
  * How long a token rests after a request that may have spent it, milliseconds.
@@ -155,7 +162,7 @@ export function planAttempt(tickets: readonly Ticket[], nowMs: number, isForced:
   const running = tickets.find((ticket) => isInFlight(ticket, nowMs));
   if (running !== undefined) return { kind: "in-flight", holder: running.prepared?.holder ?? null };
   const rejections = tickets.flatMap(({ state }) => (state.kind === "rejected" ? [state.rejection] : []));
-  const binding = rejections.find(({ cause }) => !(isForced && cause === "unnamed"));
+  const binding = rejections.find(({ cause }) => !(isForced && isUncertain(cause)));
   if (binding !== undefined) return { kind: "latched", rejection: binding };
 
   const dispatchCount = countDispatches(tickets);

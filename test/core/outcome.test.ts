@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { readCredential } from "../../src/core/credential.js";
+import { isUncertain } from "../../src/core/grant.js";
 import { type CycleOutcome, outcomeWithoutLogin, reportOutcome } from "../../src/core/outcome.js";
 import { ALL_OUTCOMES, OUTCOMES } from "../support/outcomes.js";
 
@@ -107,7 +108,7 @@ it("says that a remembered rejection sent nothing", () => {
 
 it("advises --force only where it would help", () => {
   for (const outcome of OUTCOMES["login-required"]) {
-    expect(lineOf(outcome).includes("--force")).toBe(outcome.rejection.cause === "unnamed");
+    expect(lineOf(outcome).includes("--force")).toBe(isUncertain(outcome.rejection.cause));
   }
 });
 

@@ -39,6 +39,7 @@ describe("the packed and installed package", () => {
         "bin/watchdog.cjs",
         "dist/THIRD_PARTY_LICENSES.txt",
         "dist/asking.cjs",
+        "dist/delegating.cjs",
         "dist/flags.cjs",
         "dist/hook.cjs",
         "dist/refreshing.cjs",

@@ -18,6 +18,7 @@ import { type CycleResult, type CycleSettings, runCycle } from "../../src/cycle.
 import type {
   Clock,
   CredentialStore,
+  Delegate,
   EndpointReply,
   HeldLock,
   LockAttempt,
@@ -229,6 +230,9 @@ export class MemoryMachine {
   storeSetting = "file";
   /** auth.json can't be replaced, only overwritten where it stands. */
   isInPlace = false;
+  /** A Codex that does the refresh; null for a request of our own. */
+  delegate: Delegate | null = null;
+  isCodexRunning = false;
   /** A lock that lies lets everybody in. */
   doesLockLie = false;
   /** What the store held, at every change by a commit. */
@@ -504,6 +508,7 @@ export class MemoryProcess implements RefreshPorts {
           return await this.#commit(plan);
         }
       },
+      sync: async () => await this.asyncCall("store.sync"),
       redo: async (rewrite) => {
         const fault = await this.asyncCall("store.redo");
         const isTorn = machine.text !== null && isMixOf(Buffer.from(machine.text), rewrite);
@@ -612,6 +617,14 @@ export class MemoryProcess implements RefreshPorts {
       },
     };
     return { kind: "created", ticket };
+  }
+
+  get delegate(): Delegate | null {
+    return this.#machine.delegate;
+  }
+
+  isCodexRunning(): boolean {
+    return this.#machine.isCodexRunning;
   }
 
   get endpoint(): TokenEndpoint {

@@ -24,6 +24,7 @@ const CAUSES: readonly RejectionCause[] = [
   "ended",
   "other-account",
   "lost-response",
+  "refused-by-codex",
   "unnamed",
 ];
 
