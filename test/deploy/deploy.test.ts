@@ -22,6 +22,7 @@ import {
   type Call,
   collectCalls,
   type Fields,
+  hasTool,
   listDeployments,
   objectsWith,
   readCron,
@@ -42,6 +43,7 @@ import {
   startProgram,
   waitUntil,
 } from "../support/program.js";
+import { DASHBOARD, RULE_TESTS, RULES } from "../support/prometheus.js";
 import { TokenServer } from "../support/token-server.js";
 
 const DAEMON = "systemd/codex-auth-watchdog.service";
@@ -174,7 +176,8 @@ describe("a command line in deploy/", () => {
     list.map((call) => [`codex-auth-watchdog ${call.words.join(" ")} (${call.file})`, call]);
 
   it("stands in each file that starts the program", () => {
-    const files = listDeployments().filter((file) => file !== "README.md" && !file.endsWith(".timer"));
+    const others = ["README.md", TIMER, RULES, RULE_TESTS, DASHBOARD];
+    const files = listDeployments().filter((file) => !others.includes(file));
     expect(new Set(calls.map(({ file }) => file))).toEqual(new Set(files));
   });
 
@@ -458,10 +461,6 @@ function systemCalls(filter: string): Set<string> {
       return [...systemCalls(lines.join(" "))];
     }),
   );
-}
-
-function hasTool(name: string): boolean {
-  return spawnSync("sh", ["-c", `command -v ${name}`]).status === 0;
 }
 
 function valuesOf(field: string, file: string): unknown[] {

@@ -1,3 +1,4 @@
+import { spawnSync } from "node:child_process";
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -26,6 +27,11 @@ export function listDeployments(): string[] {
 
 export function readDeployment(file: string): string {
   return readFileSync(join(DEPLOY, file), "utf8");
+}
+
+/** Whether the machine has a program that checks deployments. */
+export function hasTool(name: string): boolean {
+  return spawnSync("sh", ["-c", `command -v ${name}`]).status === 0;
 }
 
 /** The documents of a YAML file, and what its parser has to say against them. */
