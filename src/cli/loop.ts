@@ -4,6 +4,12 @@ import type { Signals } from "./signals.js";
 /** How often the loop looks whether the file was changed, milliseconds, where watching does not tell. */
 const CHANGE_POLL_MS = 30_000;
 
+/**
+ * A clock that was set back by more than this while we waited, milliseconds, ends the wait: the time to look at came from
+ * the old clock, and may be years away. Less is an adjustment, and must not shorten what a failure has to wait.
+ */
+const SET_BACK_MS = 60_000;
+
 export interface LoopPorts {
   readonly clock: Clock;
   /** Differs when the credential may have changed. */
@@ -26,28 +32,39 @@ export interface Told {
 
 /** Runs cycles until told to stop. A failure never ends it: that is for the status to tell. */
 export async function runLoop(ports: LoopPorts, signals: Signals): Promise<void> {
-  let wake = new AbortController();
-  signals.onWake(() => wake.abort());
+  let nudge = new Nudge();
+  signals.onWake(() => nudge.wake());
   while (!signals.stop.aborted) {
     // All begin before the cycle's own look, so that a change or a HUP while it runs is not lost.
-    wake = new AbortController();
-    const nudge = new Nudge();
+    nudge = new Nudge();
     const unwatch = ports.watch(() => nudge.give());
     const markBefore = ports.changeMark();
     const { exitCode, nextCheckAtMs } = await ports.cycle();
     // Our own write is no change to wake up for.
     const mark = exitCode === 0 ? ports.changeMark() : markBefore;
-    await waitForNext(ports, { mark, nextMs: nextCheckAtMs, woken: wake.signal, nudge });
+    await waitForNext(ports, { mark, nextMs: nextCheckAtMs, nudge });
     unwatch();
   }
 }
 
-/** Ends the current sleep, so that somebody looks at the mark again. */
+/** Ends the current sleep of one wait. One signal lasts for all its ticks: a wait of weeks has tens of thousands. */
 class Nudge {
   #current = new AbortController();
+  #isWoken = false;
 
+  /** So that somebody looks at the mark again. */
   give(): void {
     this.#current.abort();
+  }
+
+  /** So that the whole wait ends: HUP and stop. */
+  wake(): void {
+    this.#isWoken = true;
+    this.give();
+  }
+
+  get isWoken(): boolean {
+    return this.#isWoken;
   }
 
   /** The signal for the next sleep. */
@@ -57,17 +74,19 @@ class Nudge {
   }
 }
 
-/** Waits until `nextMs`, a change of the credential since `mark`, or `woken` (HUP and stop), whichever comes first. */
+/** Waits until `nextMs`, a change of the credential since `mark`, or until it is woken, whichever comes first. */
 async function waitForNext(
   { clock, changeMark, onTick }: LoopPorts,
-  until: { readonly mark: string; readonly nextMs: number; readonly woken: AbortSignal; readonly nudge: Nudge },
+  { mark, nextMs, nudge }: { readonly mark: string; readonly nextMs: number; readonly nudge: Nudge },
 ): Promise<void> {
-  const { mark, nextMs, woken, nudge } = until;
+  let lastMs = clock.nowMs();
   for (;;) {
     // Taken before the mark is looked at: what happens behind that look ends the sleep.
     const nudged = nudge.next();
     onTick();
-    if (woken.aborted || clock.nowMs() >= nextMs || changeMark() !== mark) return;
-    await clock.sleep(Math.min(nextMs - clock.nowMs(), CHANGE_POLL_MS), AbortSignal.any([woken, nudged]));
+    const nowMs = clock.nowMs();
+    if (nudge.isWoken || nowMs >= nextMs || nowMs < lastMs - SET_BACK_MS || changeMark() !== mark) return;
+    lastMs = nowMs;
+    await clock.sleep(Math.min(nextMs - nowMs, CHANGE_POLL_MS), nudged);
   }
 }
