@@ -8,7 +8,7 @@ import type { Told } from "./cli/loop.js";
 import { type Settings, VERSION } from "./cli/options.js";
 import type { Pacer } from "./cli/pacer.js";
 import { closeDebugger } from "./cli/signals.js";
-import { decide } from "./core/decide.js";
+import { decide, type RefreshPolicy } from "./core/decide.js";
 import { alarmOf, type EventNotice, eventOf } from "./core/event.js";
 import { describeFault } from "./core/fault.js";
 import { type CycleOutcome, levelOf, type Report, reportOutcome } from "./core/outcome.js";
@@ -36,13 +36,22 @@ export interface Company {
   readonly observe: ((codexHome: string, status: Status) => void) | null;
 }
 
+/** The doors of one home. */
+export interface HomePorts extends LookPorts {
+  readonly sink: StatusSink;
+  /** Loads what only a refresh needs. */
+  readonly openRefreshPorts: () => Promise<RefreshPorts>;
+  /** A number from 0 up to 1, another one each time. */
+  readonly random: () => number;
+}
+
 /** One home, and what this process remembers of it from one cycle to the next. */
 export class Home {
   readonly codexHome: string;
   readonly store: CredentialStore;
   readonly #company: Company;
-  readonly #ports: LookPorts;
-  readonly #sink: StatusSink;
+  readonly #ports: HomePorts;
+  readonly #policy: RefreshPolicy;
   /** For the first cycle only: a loop that always forced would spend a token each time. */
   #isForced: boolean;
   #isFirst = true;
@@ -51,18 +60,13 @@ export class Home {
   /** The last status, where it could not be written: an alarm must not be raised anew with each cycle. */
   #unwritten: LastStatus | null = null;
 
-  constructor(codexHome: string, company: Company) {
-    const { clock, settings, logFor } = company;
+  constructor(codexHome: string, company: Company, ports: HomePorts = filePorts(codexHome, company)) {
+    const { settings, daemon } = company;
     this.codexHome = codexHome;
-    this.store = fileCredentialStore(codexHome);
+    this.store = ports.store;
     this.#company = company;
-    this.#ports = {
-      clock,
-      store: this.store,
-      tickets: fileTicketBook(this.store.location, clock),
-      log: logFor(codexHome),
-    };
-    this.#sink = fileStatusSink(codexHome);
+    this.#ports = ports;
+    this.#policy = { ...settings, jitter: daemon === null ? 0 : ports.random() };
     this.#isForced = settings.isForced;
   }
 
@@ -72,10 +76,10 @@ export class Home {
     let leave = (): void => undefined;
     const openPorts = async (): Promise<RefreshPorts> => {
       leave = await pacer.enter(stop);
-      return await openRefreshPorts(this.#ports, this.codexHome, settings);
+      return await this.#ports.openRefreshPorts();
     };
     const cycleSettings = {
-      policy: settings,
+      policy: this.#policy,
       isForced: this.#isForced,
       minRefreshIntervalMs: settings.minRefreshIntervalSec * 1000,
       readHistory: () => this.#readLast()?.history ?? null,
@@ -108,7 +112,7 @@ export class Home {
   }
 
   #readLast(): LastStatus | null {
-    return this.#unwritten ?? this.#sink.read();
+    return this.#unwritten ?? this.#ports.sink.read();
   }
 
   async #tell({ outcome, history, reading }: CycleResult): Promise<Told> {
@@ -117,9 +121,11 @@ export class Home {
     const last = this.#readLast();
     const report = reportOutcome(outcome, this.store.location);
     const failureCount = report.exitCode >= 2 ? (last?.failureCount ?? 0) + 1 : 0;
-    const dueAtMs = reading.kind === "login" ? decide(reading.credential, nowMs, settings).dueAtMs : null;
-    const { intervalSec } = settings;
-    const nextCheckAtMs = nextCheckMs({ outcome, dueAtMs, failureCount, intervalSec, nowMs, jitter: Math.random() });
+    const credential = reading.kind === "login" ? reading.credential : null;
+    const dueAtMs = credential === null ? null : decide(credential, nowMs, this.#policy).dueAtMs;
+    const expiresAtMs = credential?.accessClaims.expiresAtMs ?? null;
+    const [{ intervalSec }, jitter] = [settings, this.#ports.random()];
+    const nextCheckAtMs = nextCheckMs({ outcome, dueAtMs, expiresAtMs, failureCount, intervalSec, nowMs, jitter });
     this.#say(report, nowMs);
 
     const name = eventOf(report, alarmOf(last?.event ?? null));
@@ -157,7 +163,7 @@ export class Home {
   }
 
   #write(status: Status, outcome?: CycleOutcome): void {
-    const fault = this.#sink.write(status);
+    const fault = this.#ports.sink.write(status);
     this.#unwritten = fault === null ? null : readStatus(JSON.stringify(status));
     const isToldAlready = outcome?.kind === "blocked" && outcome.fault.kind === fault?.kind;
     if (fault !== null && !isToldAlready) {
@@ -203,6 +209,18 @@ function loopOf(
   return isElsewhere
     ? { daemon: last.daemon, nextCheckAtMs: last.nextCheckAtMs }
     : { daemon: null, nextCheckAtMs: null };
+}
+
+/** The doors of a home that lies in a directory. */
+function filePorts(codexHome: string, { clock, settings, logFor }: Company): HomePorts {
+  const store = fileCredentialStore(codexHome);
+  const ports = { clock, store, tickets: fileTicketBook(store.location, clock), log: logFor(codexHome) };
+  return {
+    ...ports,
+    sink: fileStatusSink(codexHome),
+    openRefreshPorts: async () => await openRefreshPorts(ports, codexHome, settings),
+    random: Math.random,
+  };
 }
 
 /** Loads what only a refresh needs: the lock library and the HTTP client. */

@@ -6,6 +6,12 @@ export interface RefreshPolicy {
   readonly safetyMarginSec: number;
   /** Refresh when `last_refresh` is this old, or older, however long the access token still lives. */
   readonly staleAfterSec: number;
+  /**
+   * From 0 up to 1, another one in each process that loops: many that know one login, or logins of one moment, must not
+   * wake in the same second. It makes the refresh due earlier, never later, by a sixteenth of the margin at most. 0 when
+   * absent: what people are told.
+   */
+  readonly jitter?: number;
 }
 
 export interface Verdict {
@@ -16,6 +22,9 @@ export interface Verdict {
 
 /** A `last_refresh` further ahead than this is no clock skew; it tells nothing about the login's age. */
 const MAX_CLOCK_SKEW_MS = 300_000;
+
+/** How far the jitter spreads the due times, as a share of the safety margin: little of a token's life is given away. */
+const SPREAD_SHARE = 1 / 16;
 
 /**
  * Says whether a login should be refreshed now, and if not, when.
@@ -31,9 +40,12 @@ export function decide(credential: Credential, nowMs: number, policy: RefreshPol
   const { expiresAtMs } = credential.accessClaims;
   const isAhead = (credential.lastRefreshMs ?? 0) > nowMs + MAX_CLOCK_SKEW_MS;
   const lastRefreshMs = isAhead ? null : credential.lastRefreshMs;
+  const marginMs = effectiveMarginMs(credential, policy);
+  const staleAfterMs = policy.staleAfterSec * 1000;
+  const spreadMs = Math.min(marginMs, staleAfterMs) * SPREAD_SHARE * (policy.jitter ?? 0);
   const dueTimesMs = [
-    expiresAtMs === null ? null : expiresAtMs - effectiveMarginMs(credential, policy),
-    lastRefreshMs === null ? null : lastRefreshMs + policy.staleAfterSec * 1000,
+    expiresAtMs === null ? null : expiresAtMs - marginMs - spreadMs,
+    lastRefreshMs === null ? null : lastRefreshMs + staleAfterMs - spreadMs,
   ].filter((ms) => ms !== null);
   const dueAtMs = dueTimesMs.length === 0 ? nowMs : Math.min(...dueTimesMs);
   return { kind: dueAtMs <= nowMs ? "due" : "fresh", dueAtMs };

@@ -5,6 +5,16 @@ const FIRST_BACKOFF_MS = 60_000;
 const MAX_BACKOFF_MS = 3_600_000;
 
 /**
+ * A failure is followed by the next try after this share of the time to the access token's expiry at most: a token that
+ * lives for an hour has no hour to wait. Behind the expiry it is the share of the time since then, so that our own wait
+ * makes an outage a quarter longer at most.
+ */
+const PATIENCE_SHARE = 1 / 4;
+
+/** The longest wait after a failure while the access token is expired, milliseconds: nobody can work meanwhile. */
+const MAX_EXPIRED_BACKOFF_MS = 300_000;
+
+/**
  * The shortest time between two cycles that may send something, milliseconds. It matters when a token
  * arrives that is due already (a clock that is years off): without it the loop would spend tokens in a storm.
  */
@@ -21,12 +31,15 @@ const MAX_SAVE_RETRY_MS = 30_000;
  *
  * @param failureCount failures in a row, this outcome included
  * @param dueAtMs when the credential's refresh falls due; null when it has none
- * @param jitter a number from 0 up to 1, so that many containers do not wake together
+ * @param expiresAtMs when the access token expires; null when that is unknown
+ * @param jitter a number from 0 up to 1, so that many containers do not wake together. It makes a look earlier, and a
+ *   try after a failure later; it never moves a look behind `dueAtMs`
  * @returns milliseconds since 1970
  */
 export function nextCheckMs(input: {
   readonly outcome: CycleOutcome;
   readonly dueAtMs: number | null;
+  readonly expiresAtMs: number | null;
   readonly failureCount: number;
   readonly intervalSec: number;
   readonly nowMs: number;
@@ -34,7 +47,8 @@ export function nextCheckMs(input: {
 }): number {
   const { outcome, nowMs, failureCount, jitter } = input;
   const intervalMs = input.intervalSec * 1000;
-  const backoffMs = Math.max(BRAKE_MS, Math.min(doubling(FIRST_BACKOFF_MS, failureCount), MAX_BACKOFF_MS, intervalMs));
+  const ladderMs = Math.min(doubling(FIRST_BACKOFF_MS, failureCount), maxBackoffMs(input.expiresAtMs, nowMs));
+  const backoffMs = Math.max(BRAKE_MS, Math.min(ladderMs, intervalMs));
   switch (outcome.kind) {
     case "unsaved":
       return nowMs + Math.min(doubling(FIRST_SAVE_RETRY_MS, failureCount), MAX_SAVE_RETRY_MS);
@@ -65,6 +79,13 @@ export function nextCheckMs(input: {
       return Math.max(Math.min(lookMs, input.dueAtMs ?? lookMs), brakeMs);
     }
   }
+}
+
+/** How long a failure may wait for the next try, given when the access token expires. */
+function maxBackoffMs(expiresAtMs: number | null, nowMs: number): number {
+  if (expiresAtMs === null) return MAX_BACKOFF_MS;
+  const limitMs = expiresAtMs > nowMs ? MAX_BACKOFF_MS : MAX_EXPIRED_BACKOFF_MS;
+  return Math.min(Math.abs(expiresAtMs - nowMs) * PATIENCE_SHARE, limitMs);
 }
 
 /** `firstMs` after the first failure, twice that after the second, and so on. */

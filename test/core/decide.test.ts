@@ -70,7 +70,12 @@ describe("a login falls due", () => {
 
 const second = fc.integer({ min: NOW_SEC - 400 * DAY, max: NOW_SEC + 400 * DAY });
 const maybe = fc.option(second, { nil: undefined });
-const policies = fc.record({ safetyMarginSec: fc.nat(30 * DAY), staleAfterSec: fc.nat(90 * DAY) });
+const jitters = fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true });
+const policies = fc.record({
+  safetyMarginSec: fc.nat(30 * DAY),
+  staleAfterSec: fc.nat(90 * DAY),
+  jitter: jitters,
+});
 
 it("once due, later is still due", () => {
   const past = fc.option(fc.integer({ min: NOW_SEC - 400 * DAY, max: NOW_SEC + 299 }), { nil: undefined });
@@ -105,4 +110,32 @@ it("a token that arrives whole is never due on arrival", () => {
       expect(decide(login, NOW_MS, policy).kind).toBe("fresh");
     }),
   );
+});
+
+it("jitter makes a login due earlier, never later, by a sixteenth of the margin at most", () => {
+  check(
+    fc.property(maybe, maybe, maybe, policies, (exp, iat, lastRefreshSec, policy) => {
+      fc.pre(exp !== undefined || (lastRefreshSec ?? Number.POSITIVE_INFINITY) <= NOW_SEC);
+      const login = credential({ exp, iat, lastRefreshSec });
+      const without = decide(login, NOW_MS, { ...policy, jitter: 0 }).dueAtMs;
+      const earlierMs = without - decide(login, NOW_MS, policy).dueAtMs;
+      // Years in milliseconds leave a double some thousandths.
+      expect(earlierMs).toBeGreaterThanOrEqual(-0.01);
+      expect(earlierMs).toBeLessThanOrEqual((policy.safetyMarginSec * 1000) / 16 + 0.01);
+    }),
+  );
+});
+
+it.each([
+  ["an hour", HOUR, 0.03],
+  ["ten days", 10 * DAY, 0.002],
+])("jitter spreads a hundred processes over a token of %s, and wastes little of it", (_life, livesForSec, wasted) => {
+  const login = credential({ exp: NOW_SEC + livesForSec, iat: NOW_SEC, lastRefreshSec: NOW_SEC });
+  const dueSec = Array.from({ length: 100 }, (_none, index) => {
+    const { dueAtMs } = decide(login, NOW_MS, { ...POLICY, jitter: index / 100 });
+    return Math.floor(dueAtMs / 1000);
+  });
+  const fullestSecond = Math.max(...dueSec.map((sec) => dueSec.filter((other) => other === sec).length));
+  expect(fullestSecond).toBeLessThanOrEqual(2);
+  expect(Math.max(...dueSec) - Math.min(...dueSec)).toBeLessThanOrEqual(wasted * livesForSec);
 });

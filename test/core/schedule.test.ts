@@ -10,17 +10,29 @@ const HOUR_MS = 3_600_000;
 const INTERVAL_SEC = 21_600;
 const FRESH: CycleOutcome = { kind: "fresh", expiresInSec: null, ageSec: null };
 
+const UNSENT: CycleOutcome = {
+  kind: "transient",
+  httpStatus: null,
+  cause: "ECONNREFUSED",
+  wasSent: false,
+  retryAfterMs: null,
+};
+/** What goes up the ladder. */
+const BACKING_OFF: readonly CycleOutcome[] = [UNSENT, ...OUTCOMES.busy, ...OUTCOMES.blocked, ...OUTCOMES.unreadable];
+
 interface Given {
   readonly dueInMs?: number | null;
+  readonly expiresInMs?: number | null;
   readonly failureCount?: number;
   readonly intervalSec?: number;
   readonly jitter?: number;
 }
 
 function waitMs(outcome: CycleOutcome, given: Given = {}): number {
-  const { dueInMs = null, failureCount = 1, intervalSec = INTERVAL_SEC, jitter = 0 } = given;
+  const { dueInMs = null, expiresInMs = null, failureCount = 1, intervalSec = INTERVAL_SEC, jitter = 0 } = given;
   const dueAtMs = dueInMs === null ? null : NOW_MS + dueInMs;
-  return nextCheckMs({ outcome, dueAtMs, failureCount, intervalSec, nowMs: NOW_MS, jitter }) - NOW_MS;
+  const expiresAtMs = expiresInMs === null ? null : NOW_MS + expiresInMs;
+  return nextCheckMs({ outcome, dueAtMs, expiresAtMs, failureCount, intervalSec, nowMs: NOW_MS, jitter }) - NOW_MS;
 }
 
 const jitters = fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true });
@@ -83,6 +95,59 @@ describe("after a failure", () => {
     expect(waits.map((wait) => wait / 60_000)).toEqual([1, 2, 4, 8, 16, 32, 60, 60, 60]);
   });
 
+  it("the wait leaves a token's life room for more tries, and never falls below the brake", () => {
+    check(
+      fc.property(
+        fc.constantFrom(...BACKING_OFF),
+        failureCounts,
+        intervals,
+        jitters,
+        fc.integer({ min: 1, max: 10 * 24 * HOUR_MS }),
+        (outcome, failureCount, intervalSec, jitter, expiresInMs) => {
+          const wait = waitMs(outcome, { failureCount, intervalSec, jitter, expiresInMs });
+          expect(wait).toBeGreaterThanOrEqual(60_000);
+          expect(wait).toBeLessThanOrEqual(Math.max(0.3 * expiresInMs, 72_000));
+          expect(wait).toBeLessThanOrEqual(waitMs(outcome, { failureCount, intervalSec, jitter }));
+        },
+      ),
+    );
+  });
+
+  it("a token of an hour, due with 20 minutes left, is tried every few minutes to its end", () => {
+    const triesAtMin: number[] = [];
+    for (let atMs = 0; atMs < HOUR_MS / 3; ) {
+      triesAtMin.push(Math.round(atMs / 60_000));
+      atMs += waitMs(UNSENT, { failureCount: triesAtMin.length, expiresInMs: HOUR_MS / 3 - atMs });
+    }
+    expect(triesAtMin).toEqual([0, 1, 3, 7, 10, 13, 15, 16, 17, 18, 19, 20]);
+  });
+
+  it("an outage that outlasts the token is made a quarter longer at most, and by six minutes at most", () => {
+    check(
+      fc.property(
+        fc.constantFrom(...BACKING_OFF),
+        failureCounts,
+        jitters,
+        fc.nat(30 * 24 * HOUR_MS),
+        (outcome, failureCount, jitter, expiredForMs) => {
+          const wait = waitMs(outcome, { failureCount, jitter, expiresInMs: -expiredForMs });
+          expect(wait).toBeGreaterThanOrEqual(60_000);
+          expect(wait).toBeLessThanOrEqual(Math.max(72_000, Math.min(0.3 * expiredForMs, 360_000)));
+        },
+      ),
+    );
+  });
+
+  it("neither Retry-After nor the ladder of an unknown fate is cut short by an expiry", () => {
+    const expiresInMs = 60_000;
+    const limited = { kind: "transient", httpStatus: 503, cause: "unavailable", wasSent: false } as const;
+    const sent = { kind: "transient", httpStatus: 500, cause: "server-error", wasSent: true } as const;
+    expect(waitMs({ ...limited, retryAfterMs: HOUR_MS }, { expiresInMs })).toBe(HOUR_MS);
+    expect(waitMs({ ...sent, retryAfterMs: HOUR_MS }, { expiresInMs })).toBe(HOUR_MS);
+    const resting: CycleOutcome = { kind: "resting", untilMs: NOW_MS + HOUR_MS, dispatchCount: 2 };
+    expect(waitMs(resting, { expiresInMs })).toBe(HOUR_MS);
+  });
+
   it("an unknown fate is asked about when the token's own ladder says so", () => {
     const sent = { kind: "transient", httpStatus: 500, cause: "server-error", wasSent: true } as const;
     const waits = [null, 1_000, 60_000, HOUR_MS].map((retryAfterMs) => waitMs({ ...sent, retryAfterMs }));
@@ -127,8 +192,9 @@ it("every outcome is followed by a look, at a time that can be written", () => {
       jitters,
       failureCounts,
       fc.option(fc.integer({ min: -8e12, max: 8e12 }), { nil: null }),
-      (outcome, intervalSec, jitter, failureCount, dueInMs) => {
-        const wait = waitMs(outcome, { intervalSec, jitter, failureCount, dueInMs });
+      fc.option(fc.integer({ min: -8e12, max: 8e12 }), { nil: null }),
+      (outcome, intervalSec, jitter, failureCount, dueInMs, expiresInMs) => {
+        const wait = waitMs(outcome, { intervalSec, jitter, failureCount, dueInMs, expiresInMs });
         expect(Number.isFinite(wait)).toBe(true);
         expect(wait).toBeGreaterThanOrEqual(outcome.kind === "fresh" || outcome.kind === "resting" ? 0 : 1);
         expect(wait).toBeLessThanOrEqual(Math.max(intervalSec * 1000, 1.2 * HOUR_MS));
