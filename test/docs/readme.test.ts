@@ -3,6 +3,15 @@ import { expect, it } from "vitest";
 import { OPTIONS } from "../../src/cli/option-table.js";
 import { INTENDED_DIFFERENCES } from "../support/intended-differences.js";
 import { MARKS, renderOptions } from "../support/option-list.js";
+import { bestShare, simulateScript, simulateWatchdog } from "../support/simulation.js";
+import {
+  readYear,
+  renderYearPlot,
+  renderYearTable,
+  YEAR_FILES,
+  YEAR_MARKS,
+  YEAR_SCENARIOS,
+} from "../support/year-report.js";
 
 const readme = readFileSync(new URL("../../README.md", import.meta.url), "utf8");
 
@@ -20,4 +29,23 @@ it("lists the commands and options as the program's own table has them (npm run 
 it("names each variable once in the program, in the table of options", () => {
   const names = OPTIONS.flatMap(({ variables }) => variables);
   expect(new Set(names).size).toBe(names.length);
+});
+
+it("shows the simulated year as npm run simulate has saved it", () => {
+  const rows = readYear();
+  expect(readme.split(YEAR_MARKS.begin)[1]?.split(YEAR_MARKS.end)[0]).toBe(renderYearTable(rows));
+  expect(readFileSync(YEAR_FILES.plot, "utf8")).toBe(renderYearPlot(rows));
+});
+
+it("has saved of the simulated year what a simulation gives today (npm run simulate)", async () => {
+  const rows = readYear();
+  expect(rows.map(({ life, what }) => `${life} ${what}`)).toEqual(
+    YEAR_SCENARIOS.map(({ life, what }) => `${life} ${what}`),
+  );
+  for (const [index, scenario] of YEAR_SCENARIOS.entries()) {
+    const row = rows[index];
+    expect([row?.bestShare, row?.script]).toEqual([bestShare(scenario), await simulateScript(scenario)]);
+    // An hour's tokens take a minute; whoever edits a row by hand edits one of these, or only half of a pair.
+    if (scenario.livesForSec > 3_600) expect(row?.watchdog).toEqual(await simulateWatchdog(scenario));
+  }
 });

@@ -46,11 +46,17 @@ const HOUR_MS = 60 * MINUTE_MS;
 /** A lock is taken over when its holder has been dead for this long, as `file-lock.ts` has it. */
 const LOCK_STALE_MS = 15_000;
 
+/** A clock whose time passes as a test says. */
+export interface VirtualClock extends Clock {
+  set(ms: number): void;
+  advance(ms: number): void;
+}
+
 /**
  * A clock that tests set. Sleepers wake in the order of their times, and only when nobody else has anything
  * to do: so time passes once for all processes, however many of them sleep.
  */
-class MemoryClock implements Clock {
+class MemoryClock implements VirtualClock {
   #nowMs = START_MS;
   readonly #sleepers = new Set<{ readonly wakeAtMs: number; readonly wakeUp: () => void }>();
 
@@ -130,6 +136,8 @@ class MemoryAuthorizationServer {
   reuseCount = 0;
   /** How long the access tokens live that it grants, seconds. */
   livesForSec = 864_000;
+  /** What a request is answered with that no script is left for. */
+  otherwise: () => ServerReply = () => ({});
   readonly #clock: Clock;
   readonly #families = new Map<string, number>();
   readonly #retired = new Set<string>();
@@ -147,7 +155,7 @@ class MemoryAuthorizationServer {
   }
 
   nextReply(): ServerReply {
-    return this.#script.shift() ?? {};
+    return this.#script.shift() ?? this.otherwise();
   }
 
   /** Tokens of a new login. */
@@ -222,8 +230,8 @@ export interface ProcessOptions {
 
 /** One machine: a credential, its tickets and its lock, shared by any number of processes, and a server. */
 export class MemoryMachine {
-  readonly clock = new MemoryClock();
-  readonly server = new MemoryAuthorizationServer(this.clock);
+  readonly clock: VirtualClock;
+  readonly server: MemoryAuthorizationServer;
   /** The text of auth.json; null when there is no such file. */
   text: string | null = null;
   /** The value of Codex's own `cli_auth_credentials_store`. */
@@ -243,8 +251,10 @@ export class MemoryMachine {
   readonly #setAside = new Map<string, TicketFile>();
   #lock: { readonly owner: MemoryProcess; isCompromised: boolean } | null = null;
 
-  constructor(turn: Turn = () => Promise.resolve()) {
+  constructor(turn: Turn = () => Promise.resolve(), clock: VirtualClock = new MemoryClock()) {
     this.#turn = turn;
+    this.clock = clock;
+    this.server = new MemoryAuthorizationServer(clock);
   }
 
   /** Puts a login in place as Codex would, and returns its tokens. By default its access token expires in a minute. */
@@ -407,6 +417,12 @@ export class MemoryProcess implements RefreshPorts {
   /** Null while it lives. */
   deadForMs(): number | null {
     return this.#diedAtMs === null ? null : this.#machine.clock.nowMs() - this.#diedAtMs;
+  }
+
+  /** Drops what it remembers for tests to look at: a year of it is too much. */
+  forget(): void {
+    this.lines.length = 0;
+    if (this.#options.crashAtCall === undefined) this.calls.length = 0;
   }
 
   die(): void {
