@@ -8,6 +8,8 @@ import { check } from "../support/property.js";
 const NOW_MS = 1_800_000_000_000;
 const HOUR_MS = 3_600_000;
 const INTERVAL_SEC = 21_600;
+/** Beside a time since 1970 a double keeps no more than some ten thousandths of a millisecond. */
+const ROUNDING_MS = 0.001;
 const FRESH: CycleOutcome = { kind: "fresh", expiresInSec: null, ageSec: null };
 
 const UNSENT: CycleOutcome = {
@@ -102,11 +104,11 @@ describe("after a failure", () => {
         failureCounts,
         intervals,
         jitters,
-        fc.integer({ min: 1, max: 10 * 24 * HOUR_MS }),
+        fc.oneof(fc.integer({ min: 1, max: 5 * HOUR_MS }), fc.integer({ min: 1, max: 240 * HOUR_MS })),
         (outcome, failureCount, intervalSec, jitter, expiresInMs) => {
           const wait = waitMs(outcome, { failureCount, intervalSec, jitter, expiresInMs });
           expect(wait).toBeGreaterThanOrEqual(60_000);
-          expect(wait).toBeLessThanOrEqual(Math.max(0.3 * expiresInMs, 72_000));
+          expect(wait).toBeLessThanOrEqual(Math.max(0.3 * expiresInMs, 72_000) + ROUNDING_MS);
           expect(wait).toBeLessThanOrEqual(waitMs(outcome, { failureCount, intervalSec, jitter }));
         },
       ),
@@ -128,11 +130,11 @@ describe("after a failure", () => {
         fc.constantFrom(...BACKING_OFF),
         failureCounts,
         jitters,
-        fc.nat(30 * 24 * HOUR_MS),
+        fc.oneof(fc.nat(HOUR_MS), fc.nat(720 * HOUR_MS)),
         (outcome, failureCount, jitter, expiredForMs) => {
           const wait = waitMs(outcome, { failureCount, jitter, expiresInMs: -expiredForMs });
           expect(wait).toBeGreaterThanOrEqual(60_000);
-          expect(wait).toBeLessThanOrEqual(Math.max(72_000, Math.min(0.3 * expiredForMs, 360_000)));
+          expect(wait).toBeLessThanOrEqual(Math.max(72_000, Math.min(0.3 * expiredForMs, 360_000)) + ROUNDING_MS);
         },
       ),
     );
