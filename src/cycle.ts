@@ -40,12 +40,13 @@ export async function runCycle(
   settings: CycleSettings,
 ): Promise<CycleResult> {
   const reading = await readSettled(ports);
-  const seen = look(ports, reading, settings);
-  if (seen !== null) return { outcome: seen, history: settings.readHistory(), reading };
+  const settled = look(ports, reading, settings);
+  if (settled !== null) return { outcome: settled, history: settings.readHistory(), reading };
 
   const [{ refresh, historyAfter }, refreshPorts] = await Promise.all([import("./refresh.js"), openRefreshPorts()]);
-  const seenToken = reading.kind === "login" ? reading.credential.refreshToken : null;
-  const outcome = await refresh(refreshPorts, { ...settings, seenToken });
+  const seen = reading.kind === "login" ? reading.credential : null;
+  const isSeenDue = seen !== null && decide(seen, ports.clock.nowMs(), settings.policy).kind === "due";
+  const outcome = await refresh(refreshPorts, { ...settings, seenToken: seen?.refreshToken ?? null, isSeenDue });
   const end = ports.store.read();
   const history = historyAfter(outcome, [reading, end], settings.readHistory(), ports.clock.nowMs());
   return { outcome, history, reading: end };

@@ -18,6 +18,8 @@ import { spend } from "./spend.js";
 export interface RefreshRequest extends CycleSettings {
   /** The refresh token that the look saw: another one under the lock means that a sibling was faster. */
   readonly seenToken: Secret | null;
+  /** False when the look went on for another reason: force, or an answer that waited. */
+  readonly isSeenDue: boolean;
 }
 
 /** How often a waiting process looks again, milliseconds. */
@@ -54,7 +56,7 @@ export async function refresh(ports: RefreshPorts, request: RefreshRequest): Pro
 
 /** Until when the token that the look saw is held back; null when it is not. An answer that waits is never. */
 function brakedAt({ clock, tickets }: RefreshPorts, request: RefreshRequest): number | null {
-  if (request.seenToken === null || request.isForced || isAnswerWaiting(tickets)) return null;
+  if (request.seenToken === null || !request.isSeenDue || request.isForced || isAnswerWaiting(tickets)) return null;
   const tokenMark = markOf(fingerprint(request.seenToken));
   return brakedUntilMs(request.readHistory(), tokenMark, clock.nowMs(), request.minRefreshIntervalMs);
 }

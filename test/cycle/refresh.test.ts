@@ -1,5 +1,7 @@
 import { describe, expect, it } from "vitest";
+import { fingerprint } from "../../src/core/fingerprint.js";
 import type { CycleOutcome } from "../../src/core/outcome.js";
+import { Secret } from "../../src/core/secret.js";
 import { MemoryMachine, type MemoryProcess, type MemoryTokens, makeFault } from "../support/memory-ports.js";
 
 const HOUR_MS = 3_600_000;
@@ -201,6 +203,30 @@ describe("another process at work", () => {
     machine.clock.advance(31_000);
     await outcomeOf(machine.start());
     expect(machine.server.posts).toHaveLength(2);
+  });
+});
+
+describe("a fresh login", () => {
+  it("is not taken for one that is due again when a sibling's answer is still being cleared away", async () => {
+    const { machine, tokens } = setUpDue();
+    const failing = machine.start({ onCall: (call) => (call === "store.update" ? makeFault("io") : null) });
+    expect((await outcomeOf(failing)).kind).toBe("unsaved");
+    const [ticket = ""] = machine.ticketTexts();
+    const saving = await machine.start().run();
+    expect(saving.outcome.kind).toBe("refreshed");
+
+    // A third one sees the new login, and the ticket that the second has not taken away yet.
+    machine.replaceTicket({ fingerprint: fingerprint(new Secret(tokens.refresh_token)), attempt: 1 }, ticket);
+    let looks = 0;
+    const third = machine.start({
+      onCall: (call) => {
+        if (call === "tickets.list" && ++looks === 2) machine.dropTickets();
+        return null;
+      },
+    });
+
+    expect(await outcomeOf(third, { readHistory: () => saving.history })).toEqual({ kind: "adopted", from: "sibling" });
+    expect(machine.server.posts).toHaveLength(1);
   });
 });
 
