@@ -21,7 +21,7 @@ import { describeHolder, readHolder, STALE_MS } from "./lock-holder.js";
 import { isMountPoint, mountOf, readMounts } from "./mounts.js";
 import { findPlace, type Place, realPath } from "./place.js";
 import { describeSelf, lifeOf } from "./process-identity.js";
-import { flockHolders, idOf, listCodexes, overridesIn, type RunningCodex, seen } from "./processes.js";
+import { flockHolders, idOf, listCodexes, overridesIn, packageVersion, type RunningCodex, seen } from "./processes.js";
 import { systemClock } from "./system-clock.js";
 
 type Environment = Readonly<Record<string, string | undefined>>;
@@ -55,12 +55,24 @@ function readMachine(env: Environment): MachineFacts {
   const isDirect = endpoint !== null && isLoopbackHost(endpoint.hostname);
   return {
     uid: process.geteuid?.() ?? null,
-    hasFlock: (env["PATH"] ?? "").split(":").some((directory) => isProgram(join(directory, "flock"))),
+    hasFlock: findProgram("flock", env) !== null,
+    codex: readCodex(env),
     overrides: overridesIn(env),
     caProblem: caVariable === undefined || caProblem === null ? null : { variable: caVariable, problem: caProblem },
     brokenProxies: isDirect ? [] : [...new Set(proxies)].filter((name) => !isProxyUrl(env[name] ?? "")),
     endpointOrigin: endpoint?.origin ?? null,
   };
+}
+
+function findProgram(name: string, env: Environment): string | null {
+  const paths = (env["PATH"] ?? "").split(":").map((directory) => join(directory, name));
+  return paths.find(isProgram) ?? null;
+}
+
+function readCodex(env: Environment): MachineFacts["codex"] {
+  const path = findProgram("codex", env);
+  const version = path === null ? null : packageVersion(realPath(path));
+  return path === null || version === null ? null : { path, version };
 }
 
 function isProgram(path: string): boolean {

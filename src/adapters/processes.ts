@@ -1,6 +1,7 @@
-import { readdirSync, readFileSync, readlinkSync, statSync } from "node:fs";
-import { basename, isAbsolute, join } from "node:path";
+import { readdirSync, readFileSync, readlinkSync, realpathSync, statSync } from "node:fs";
+import { basename, dirname, isAbsolute, join } from "node:path";
 import type { CodexFacts, ProcessFacts } from "../core/doctor.js";
+import { parseObject } from "../core/json.js";
 import { startTicks } from "./process-identity.js";
 
 /** A running Codex, and which directory its CODEX_HOME is. */
@@ -50,8 +51,39 @@ export function listCodexes(): readonly RunningCodex[] {
     const homeId = idOf(join(`/proc/${pid}`, isAbsolute(codexHome) ? "root" : "cwd", codexHome));
     if (homeId === null) return [];
     const startedAtMs = bootSec * 1000 + Number(ticks) * MS_PER_TICK;
-    return [{ ...describeProcess(pid), startedAtMs, overrides: overridesIn(env), homeId }];
+    const version = versionOf(pid);
+    return [{ ...describeProcess(pid), startedAtMs, version, overrides: overridesIn(env), homeId }];
   });
+}
+
+/** From where its program lies, as the process sees it: a binary of a platform's package, or the script of the main one. */
+function versionOf(pid: number): string | null {
+  const exe = seen(() => readlinkSync(`/proc/${pid}/exe`)) ?? "";
+  const [, script = ""] = (seen(() => readFileSync(`/proc/${pid}/cmdline`, "utf8")) ?? "").split("\0");
+  const root = `/proc/${pid}/root`;
+  const real = seen(() => realpathSync(join(root, script))) ?? "";
+  return packageVersion(exe, root) ?? packageVersion(real.startsWith(root) ? real.slice(root.length) : real, root);
+}
+
+/** How far below its package a program may lie: `vendor/TARGET/codex/codex`, in 0.130. */
+const MAX_DEPTH = 5;
+
+/**
+ * The release of Codex that the program at `path` belongs to; null when it lies in no package of Codex.
+ *
+ * @param root in front of `path`, for a process that has a root directory of its own
+ */
+export function packageVersion(path: string, root = ""): string | null {
+  let directory = dirname(path);
+  for (let depth = 0; depth < MAX_DEPTH; depth += 1, directory = dirname(directory)) {
+    const text = seen(() => readFileSync(join(root, directory, "package.json"), "utf8"));
+    const { name, version } = parseObject(text ?? "") ?? {};
+    // A platform's package has the platform behind the number: 0.130.0-linux-x64.
+    if (typeof name === "string" && name.startsWith("@openai/codex") && typeof version === "string") {
+      return version.replace(/-(linux|darwin|win32)-.*$/, "");
+    }
+  }
+  return null;
 }
 
 function isCodex(pid: number): boolean {

@@ -43,6 +43,8 @@ export interface ProcessFacts {
 
 export interface CodexFacts extends ProcessFacts {
   readonly startedAtMs: number;
+  /** Of the package that its program lies in; null when it lies in none. */
+  readonly version: string | null;
   /** The variables in its environment that make Codex bypass auth.json. */
   readonly overrides: readonly string[];
 }
@@ -94,6 +96,8 @@ export interface MachineFacts {
   /** The effective user; null on systems without. */
   readonly uid: number | null;
   readonly hasFlock: boolean;
+  /** The codex command of the PATH; null when there is none, or it lies in no package. */
+  readonly codex: { readonly path: string; readonly version: string } | null;
   /** Variables that are set and make Codex bypass auth.json. */
   readonly overrides: readonly string[];
   readonly caProblem: { readonly variable: string; readonly problem: string } | null;
@@ -125,8 +129,11 @@ type Maybe = readonly (Found | false)[];
 /** Clocks may differ by this much, milliseconds. */
 const MAX_CLOCK_SKEW_MS = 300_000;
 
-/** A token that lives shorter than this is refreshed all the time, milliseconds. */
-const SHORT_LIFE_MS = 900_000;
+/**
+ * A token that lives shorter than this is not always valid, milliseconds: it is due after two thirds of its life, and
+ * the brake lets four in an hour be refreshed (simulated: 20 minutes 98 % of the time, 21 all of it).
+ */
+const SHORT_LIFE_MS = 1_260_000;
 
 /** Far laxer than the defaults of `cli/options.ts`: a login that is due by this has no watchdog at work. */
 const LAX_POLICY = { safetyMarginSec: 3_600, staleAfterSec: 8 * 86_400 };
@@ -182,10 +189,20 @@ export function oneLine(text: string): string {
   return text.replace(/\p{Cc}/gu, " ");
 }
 
-function ofMachine({ hasFlock, overrides, caProblem, brokenProxies, endpointOrigin }: MachineFacts): readonly Found[] {
+function ofMachine({
+  hasFlock,
+  codex,
+  overrides,
+  caProblem,
+  brokenProxies,
+  endpointOrigin,
+}: MachineFacts): readonly Found[] {
   return holding([
     !hasFlock &&
       found("no_flock", "no flock(1) on PATH: a save goes without Codex's own locks, and may meet a Codex's"),
+    codex !== null &&
+      writesInPlace(codex.version) &&
+      found("codex_writes_in_place", `Codex ${codex.version} (${codex.path}) ${IN_PLACE}`),
     ...overrides.map((name) => found("env_override", `${name} is set: ${BYPASS}`)),
     caProblem !== null && found("ca_file_unreadable", `${caProblem.variable} names ${caProblem.problem}`),
     ...brokenProxies.map((name) => found("proxy_unreadable", `${name} holds no http(s) URL: nothing can be refreshed`)),
@@ -313,8 +330,18 @@ function modeOf({ path, mode }: Owned): string {
   return `${path} has mode ${mode.toString(8).padStart(4, "0")}`;
 }
 
+/** Whether a release truncates auth.json and writes it where it stands, without a lock: those up to 0.165. */
+function writesInPlace(version: string | null): boolean {
+  const [, major, minor] = /^(\d+)\.(\d+)\./.exec(version ?? "") ?? [];
+  return major !== undefined && Number(major) === 0 && Number(minor) < 166;
+}
+
+const IN_PLACE =
+  "writes auth.json where it stands, without a lock: others may read half of it, and a crash leaves it so";
+
 function ofCodex({ path, codexLocks, codexes, file }: HomeFacts): Maybe {
   const older = codexes.filter(({ startedAtMs }) => file !== null && startedAtMs < file.changedAtMs);
+  const torn = codexes.filter(({ version }) => writesInPlace(version));
   return [
     ...codexLocks.flatMap((lock): Maybe => {
       // Codex opens it for writing, so another user's can't be locked: inferred from what a directory does (measured).
@@ -331,6 +358,7 @@ function ofCodex({ path, codexLocks, codexes, file }: HomeFacts): Maybe {
     ...codexes.flatMap((codex) =>
       codex.overrides.map((name) => found("env_override", `${name} is set for ${namesOf([codex])}: ${BYPASS}`)),
     ),
+    ...torn.map((codex) => found("codex_writes_in_place", `Codex ${codex.version} (${namesOf([codex])}) ${IN_PLACE}`)),
     older.length > 0 &&
       found(
         "codex_older_than_file",

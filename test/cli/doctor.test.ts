@@ -2,6 +2,7 @@ import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import {
   chmodSync,
   chownSync,
+  copyFileSync,
   existsSync,
   linkSync,
   lstatSync,
@@ -15,7 +16,7 @@ import {
   writeFileSync,
 } from "node:fs";
 import { hostname, tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -359,6 +360,33 @@ describe("running Codex processes", () => {
 
     utimesSync(home.authJsonPath, laterSec - 3_600, laterSec - 3_600);
     expect(await codes()).toEqual([]);
+  });
+
+  it("are told when their release writes in place, by the package that they lie in", async () => {
+    const inner = join(other.path, "node_modules/@openai/codex-linux-x64");
+    const binary = join(inner, "vendor/target/codex/codex");
+    mkdirSync(dirname(binary), { recursive: true });
+    writeFileSync(join(inner, "package.json"), JSON.stringify({ name: "@openai/codex", version: "0.165.1-linux-x64" }));
+    copyFileSync(process.execPath, binary);
+    const codex = begin(binary, SLEEP, { CODEX_HOME: home.path });
+    await waitUntil("it runs", () => isCalled(codex.pid, binary));
+
+    const { what, home: codexHome } = await find("codex_writes_in_place");
+    expect(what).toMatch(new RegExp(`^Codex 0\\.165\\.1 \\(codex \\(pid ${codex.pid}\\)\\) writes`));
+    expect(codexHome).toBe(home.path);
+  });
+
+  it("are told when they are only installed, and would write in place", async () => {
+    const inner = join(other.path, "node_modules/@openai/codex");
+    mkdirSync(join(inner, "bin"), { recursive: true });
+    writeFileSync(join(inner, "package.json"), JSON.stringify({ name: "@openai/codex", version: "0.130.0" }));
+    writeFileSync(join(inner, "bin/codex.js"), "", { mode: 0o755 });
+    symlinkSync(join(inner, "bin/codex.js"), join(other.path, "codex"));
+    const env = { PATH: `${other.path}:${process.env["PATH"]}` };
+
+    const { what, home: codexHome } = await find("codex_writes_in_place", { env });
+    expect(what).toContain(`Codex 0.130.0 (${join(other.path, "codex")}) writes`);
+    expect(codexHome).toBe(null);
   });
 
   it("are told when a variable makes them bypass the file, without its value", async () => {

@@ -50,13 +50,14 @@ const WELL: HomeFacts = {
 const MACHINE: MachineFacts = {
   uid: AGENT,
   hasFlock: true,
+  codex: { path: "/usr/bin/codex", version: "0.166.0" },
   overrides: [],
   caProblem: null,
   brokenProxies: [],
   endpointOrigin: null,
 };
 const LOCK = { path: `${FILE.path}.lock`, kind: "file", uid: AGENT, mode: 0o600, holders: [] } as const;
-const CODEX = { pid: 7, command: "codex", startedAtMs: NOW_MS, overrides: [] };
+const CODEX = { pid: 7, command: "codex", startedAtMs: NOW_MS, version: "1.0.0", overrides: [] };
 
 /** A login with the same refresh token, and these times. */
 function login(options: LoginOptions): Reading {
@@ -184,6 +185,8 @@ const CASES: readonly (readonly [FindingCode, string, readonly Finding[]])[] = [
   ["same_login", "a copy", ofTwo("another")],
   ["same_file", "one file", ofTwo(FILE.id)],
   ["codex_older_than_file", "an old Codex", ofHome({ codexes: [{ ...CODEX, startedAtMs: 0 }] })],
+  ["codex_writes_in_place", "a running one", ofHome({ codexes: [{ ...CODEX, version: "0.165.3" }] })],
+  ["codex_writes_in_place", "an installed one", ofMachine({ codex: { path: "/usr/bin/codex", version: "0.9.0" } })],
   ["network_file_system", "NFS", ofDirectory({ fileSystem: "nfs4" })],
   ["disk_nearly_full", "a full disk", ofDirectory({ freeBytes: 4_096 })],
   ["daemon_down", "a loop that is gone", ofHome({ loop: "down" })],
@@ -270,8 +273,8 @@ it.each([
   expect(findings).toEqual([]);
 });
 
-it("stands in the README with every code and its severity", () => {
-  const readme = readFileSync(new URL("../../README.md", import.meta.url), "utf8");
-  const rows = [...readme.matchAll(/^\| `(\w+)` \| (error|warning|info) \| \S/gm)].map(([, ...row]) => row);
+it("stands in docs/doctor.md with every code and its severity", () => {
+  const page = readFileSync(new URL("../../docs/doctor.md", import.meta.url), "utf8");
+  const rows = [...page.matchAll(/^\| `(\w+)` \| (error|warning|info) \| \S/gm)].map(([, ...row]) => row);
   expect(rows).toEqual(Object.entries(FINDINGS).map(([code, [severity]]) => [code, severity]));
 });
