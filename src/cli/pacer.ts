@@ -26,8 +26,13 @@ export class Pacer {
   async enter(stop: AbortSignal): Promise<() => void> {
     if (this.#runningCount >= this.#size) {
       await new Promise<void>((resolve) => {
-        this.#waiting.push(resolve);
-        stop.addEventListener("abort", () => resolve(), { once: true });
+        const onStop = (): void => resolve();
+        stop.addEventListener("abort", onStop, { once: true });
+        this.#waiting.push(() => {
+          // The signal lives as long as the process: whoever has had a turn must not stay with it.
+          stop.removeEventListener("abort", onStop);
+          resolve();
+        });
       });
     }
     this.#runningCount += 1;

@@ -1,3 +1,4 @@
+import { getEventListeners } from "node:events";
 import { afterEach, beforeEach, expect, it, vi } from "vitest";
 import { Pacer } from "../../src/cli/pacer.js";
 import type { Clock } from "../../src/ports.js";
@@ -44,4 +45,14 @@ it("keeps nobody waiting who was told to stop", async () => {
   stop.abort();
   await vi.runAllTimersAsync();
   await Promise.all([first, second]);
+});
+
+it("leaves nothing behind on the signal of a process that lives on", async () => {
+  const pacer = new Pacer(clock, { size: 1, spacingMs: 100 });
+  const stop = new AbortController();
+  const turn = async (): Promise<void> => (await pacer.enter(stop.signal))();
+  const all = Promise.all([turn(), turn(), turn()]);
+  await vi.runAllTimersAsync();
+  await all;
+  expect(getEventListeners(stop.signal, "abort")).toEqual([]);
 });
