@@ -15,6 +15,7 @@ import { fingerprint } from "../src/core/fingerprint.js";
 import { Secret } from "../src/core/secret.js";
 import { Home } from "../test/support/home.js";
 import { makeAuthJson, makeTokens } from "../test/support/login.js";
+import { median, quantile, say } from "./figures.js";
 
 const { values } = parseArgs({
   options: { rounds: { type: "string", default: "300" }, parent: { type: "string", default: tmpdir() } },
@@ -79,17 +80,10 @@ function report(): void {
   const sums = (timesMs.get(bareName) ?? []).map((_ms, index) =>
     ours.reduce((sum, name) => sum + (timesMs.get(name)?.[index] ?? 0), 0),
   );
-  const bareMs = quantile(timesMs.get(bareName) ?? [], 0.5);
+  const bareMs = median(timesMs.get(bareName) ?? []);
   for (const [name, list] of [...timesMs, ["all of ours", sums] as const]) {
-    const [medianMs, p99Ms] = [quantile(list, 0.5), quantile(list, 0.99)];
+    const [medianMs, p99Ms] = [median(list), quantile(list, 0.99)];
     const ratio = (medianMs / bareMs).toFixed(1);
-    process.stdout.write(
-      `${name.padEnd(38)} median ${medianMs.toFixed(2)} ms  p99 ${p99Ms.toFixed(2)} ms  ×${ratio}\n`,
-    );
+    say(`${name.padEnd(38)} median ${medianMs.toFixed(2)} ms  p99 ${p99Ms.toFixed(2)} ms  ×${ratio}`);
   }
-}
-
-function quantile(list: readonly number[], share: number): number {
-  const sorted = [...list].sort((a, b) => a - b);
-  return sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))] ?? Number.NaN;
 }

@@ -4,13 +4,13 @@
  * The commands run in turn, round after round, so that whatever else the machine does falls on all of them alike;
  * ratios of medians are printed. `--rounds N` and `--baseline PATH` change the defaults.
  */
-import { spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { Home } from "../test/support/home.js";
 import { makeAuthJson, makeTokens } from "../test/support/login.js";
 import { PROGRAM_PATH, start } from "../test/support/program.js";
 import { TokenServer } from "../test/support/token-server.js";
+import { describeMachine, median, say } from "./figures.js";
 
 const { values } = parseArgs({
   options: {
@@ -81,17 +81,4 @@ function report(): void {
       ? "\nThe shell script is not here; --baseline PATH names it."
       : `\n--once on a fresh login takes ${ratio.toFixed(2)} of the shell script's time.`,
   );
-}
-
-function median(values: readonly number[]): number {
-  const sorted = [...values].sort((a, b) => a - b);
-  return sorted[Math.floor(sorted.length / 2)] ?? Number.NaN;
-}
-
-function describeMachine(): string {
-  return spawnSync("uname", ["-srm"], { encoding: "utf8" }).stdout.trim();
-}
-
-function say(line: string): void {
-  process.stdout.write(`${line}\n`);
 }
