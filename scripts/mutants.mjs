@@ -34,23 +34,23 @@ export const MUTANTS = [
   {
     name: "journal",
     without: "the answer is not written into the ticket",
-    file: "src/refresh.ts",
+    file: "src/spend.ts",
     from: "await isComplete();",
     to: "missing = [];",
   },
   {
     name: "dispatched",
     without: "the ticket does not say that the request is about to leave",
-    file: "src/refresh.ts",
+    file: "src/attempt.ts",
     from: 'const fault = await ticket.record({ event: "dispatched", atMs: ports.clock.nowMs() });',
     to: "const fault = null as Awaited<ReturnType<typeof ticket.record>>;",
   },
   {
     name: "fence",
     without: "nobody looks for other tickets of the token right before its first byte leaves",
-    file: "src/refresh.ts",
-    from: " && !isContested(ports, name);",
-    to: ";",
+    file: "src/attempt.ts",
+    from: " || isContested(ports, name) ? busy",
+    to: " ? busy",
   },
   {
     name: "recovery",
