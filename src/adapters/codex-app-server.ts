@@ -114,18 +114,20 @@ async function ask(child: Codex, settings: CodexSettings): Promise<DelegateReply
   return { kind: "asked", cause: typeof authToken === "string" ? "codex-unchanged" : "codex-odd" };
 }
 
-type RpcReply =
+export type RpcReply =
   | { readonly kind: "result"; readonly result: JsonObject }
   | { readonly kind: "error"; readonly code: unknown }
   /** The process has closed its output. */
   | { readonly kind: "gone" }
   | { readonly kind: "late" };
 
+export interface Rpc {
+  readonly request: (method: string, params: object, limit: AbortSignal) => Promise<RpcReply>;
+  readonly notify: (method: string) => void;
+}
+
 /** JSON-RPC, a message a line. What is no answer to a request of ours is passed over: notifications, or a stray line. */
-function openRpc(child: Codex): {
-  request: (method: string, params: object, limit: AbortSignal) => Promise<RpcReply>;
-  notify: (method: string) => void;
-} {
+export function openRpc(child: Codex): Rpc {
   const waiting = new Map<unknown, (reply: RpcReply) => void>();
   let isGone = false;
   let lastId = 0;

@@ -1,0 +1,40 @@
+// The built program, which lets this Codex refresh.
+import type { Reply } from "../support/token-server.js";
+import { count } from "./refresh-scenes.js";
+import type { Stage } from "./stage.js";
+
+/** Due by our margin of four hours, and far from Codex's own of five minutes, seconds. */
+const DUE_SEC = 3_600;
+
+/** How often Codex presents the token of an expired login is chance: two to ten times (0.130 to 0.169). */
+function shown(posts: number): string {
+  return posts > 1 ? "several POSTs" : count(posts);
+}
+
+async function delegate(stage: Stage): Promise<string> {
+  const postsBefore = stage.postCount;
+  const { code } = await stage.runWatchdog("--once", "--via", "codex", "--codex-program", stage.release.program);
+  const left = stage.processCount();
+  return `exit ${code}, ${shown(stage.postCount - postsBefore)}${left === 0 ? "" : `, ${left} processes left`}`;
+}
+
+export async function delegated(stage: Stage): Promise<string> {
+  stage.logIn({ expiresInSec: DUE_SEC });
+  return `${await delegate(stage)}, ${stage.isNewestSaved ? "saved" : "not saved"}`;
+}
+
+/** The same inside Codex's own window, where it refreshes before it is asked to. */
+export async function delegatedExpired(stage: Stage): Promise<string> {
+  stage.logIn({ expiresInSec: -3_600 });
+  const isSaved = `${await delegate(stage)}, ${stage.isNewestSaved ? "saved" : "not saved"}`;
+  return `${isSaved}, ${stage.server.reuseCount} tokens sent again`;
+}
+
+/** Two runs: the second tells what the first has remembered. */
+export function delegatedTwice(reply: Reply, expiresInSec: number = DUE_SEC): (stage: Stage) => Promise<string> {
+  return async (stage) => {
+    stage.logIn({ expiresInSec });
+    stage.server.always(reply);
+    return `${await delegate(stage)}; then ${await delegate(stage)}`;
+  };
+}
