@@ -123,6 +123,11 @@ export class TokenServer {
   }
 
   async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    if (request.url !== new URL(this.url).pathname) {
+      // Codex asks its vendor for other things too; a 401 there would make it refresh.
+      response.writeHead(404, { "content-type": "application/json" }).end("{}");
+      return;
+    }
     const body = JSON.parse((await readAll(request)) || "{}") as Record<string, unknown>;
     const refreshToken = String(body["refresh_token"]);
     const post: Post = { refreshToken, body, headers: request.headers };

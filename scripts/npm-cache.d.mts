@@ -1,0 +1,1 @@
+export function installOnce(name: string, spec: string, file: string): string;
