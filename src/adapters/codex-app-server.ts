@@ -8,6 +8,7 @@ import type { Delegate, DelegateReply } from "../ports.js";
 import { errnoOf } from "./errno.js";
 import { isMountPoint } from "./mounts.js";
 import { findPlace, ownerFor } from "./place.js";
+import { killGroup } from "./process-group.js";
 import { OVERRIDES } from "./processes.js";
 
 export interface CodexSettings {
@@ -176,12 +177,4 @@ function spawnCause(error: unknown): string {
   const code = errnoOf(error) ?? "";
   // Anything else is this machine's own want, such as EAGAIN or EMFILE.
   return ["ENOENT", "EACCES", "ENOEXEC", "ENOTDIR"].includes(code) ? "codex-missing" : code;
-}
-
-function killGroup(pid: number | undefined): void {
-  try {
-    if (pid !== undefined) process.kill(-pid, "SIGKILL");
-  } catch {
-    // It has just ended.
-  }
 }

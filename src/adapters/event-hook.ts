@@ -1,5 +1,6 @@
 import { spawn } from "node:child_process";
 import { errnoOf } from "./errno.js";
+import { killGroup } from "./process-group.js";
 
 /** A hook tells somebody, and is done. */
 const TIMEOUT_MS = 10_000;
@@ -26,7 +27,7 @@ export async function runHook(program: string, message: HookMessage, timeoutMs =
   return await new Promise((resolve) => {
     const child = spawn(program, [message.event], { detached: true, stdio: ["pipe", "ignore", "ignore"] });
     const timer = setTimeout(() => {
-      if (child.pid !== undefined) killGroup(child.pid);
+      killGroup(child.pid);
       resolve(`was still running after ${timeoutMs / 1000} s, and was ended`);
     }, timeoutMs);
     const end = (problem: string | null): void => {
@@ -38,12 +39,4 @@ export async function runHook(program: string, message: HookMessage, timeoutMs =
     child.stdin.on("error", () => undefined); // One that does not read is none the worse for it.
     child.stdin.end(`${JSON.stringify(message)}\n`);
   });
-}
-
-function killGroup(pid: number): void {
-  try {
-    process.kill(-pid, "SIGKILL");
-  } catch {
-    // It has just ended.
-  }
 }
