@@ -1,8 +1,9 @@
 import fs, { closeSync, existsSync, rmSync, writeFileSync } from "node:fs";
 import lockfile from "proper-lockfile";
+import { showHolder } from "../core/status.js";
 import type { Clock, Lock } from "../ports.js";
 import { errnoOf, toFault } from "./errno.js";
-import { describeHolder, readHolder, STALE_MS } from "./lock-holder.js";
+import { describeHolder, expireDeadLock, readHolder, STALE_MS } from "./lock-holder.js";
 import { findPlace, makeDirectoryAs, openAs, ownerFor, type Place } from "./place.js";
 import { describeSelf } from "./process-identity.js";
 
@@ -10,7 +11,7 @@ const HEARTBEAT_MS = 3_000;
 
 /**
  * The lock as a directory beside the real auth.json, kept by proper-lockfile. A file beside it says who holds
- * it; that is for people, and nothing is decided by it.
+ * it: for people, and for the next one when that process is gone.
  */
 export function fileLock(authJsonPath: string, clock: Clock, onCompromised: () => void): Lock {
   return {
@@ -44,6 +45,7 @@ export function fileLock(authJsonPath: string, clock: Clock, onCompromised: () =
         };
       } catch (error) {
         const code = errnoOf(error);
+        if (code === "ELOCKED") expireDeadLock(place, clock.nowMs());
         // It vanished between two steps of ours: somebody else is taking the same stale lock over.
         const isRaced = code === "ENOENT" && existsSync(place.directory);
         if (code === "ELOCKED" || isRaced) return { kind: "taken", holder: describeHolder(readHolder(place)) };
@@ -72,12 +74,11 @@ function fsOf(place: Place): object {
 function nameHolder(place: Place, clock: Clock): void {
   const path = place.own("holder");
   try {
-    const { pid, host } = describeSelf();
     const since = new Date(clock.nowMs()).toISOString();
     rmSync(path, { force: true });
     const descriptor = openAs(ownerFor(place), path, "wx");
     try {
-      writeFileSync(descriptor, JSON.stringify({ pid, host, since }));
+      writeFileSync(descriptor, JSON.stringify({ ...showHolder(describeSelf()), since }));
     } finally {
       closeSync(descriptor);
     }

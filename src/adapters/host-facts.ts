@@ -159,8 +159,7 @@ function readOwnLock(place: Place, nowMs: number): OwnLockFacts | null {
   const stats = seen(() => lstatSync(place.own("lock")));
   if (stats === null) return null;
   const [holder, self] = [readHolder(place), describeSelf()];
-  const isHere = holder !== null && holder.host === self.host;
-  const life = isHere ? lifeOf({ ...self, pid: holder.pid, startTicks: null }, self) : "unknown";
+  const life = holder === null ? "unknown" : lifeOf(holder, self);
   const untouchedMs = Math.max(0, nowMs - stats.mtimeMs);
   return { holder: describeHolder(holder), life, isStale: untouchedMs > STALE_MS, untouchedMs };
 }

@@ -79,12 +79,13 @@ export function readStatus(text: string): LastStatus {
     nextCheckAtMs: msOf(status["next_check_at"]),
     failureCount: typeof count === "number" && Number.isSafeInteger(count) && count > 0 ? count : 0,
     history: typeof tokenMark === "string" ? { tokenMark, atMs: atMs.sort((a, b) => a - b) } : null,
-    daemon: readDaemon(status["daemon"]),
+    daemon: readShownHolder(status["daemon"]),
     event: readEvent(status["event"]),
   };
 }
 
-function readDaemon(value: unknown): Holder | null {
+/** A process as `showHolder` writes it; null when the value is none. */
+export function readShownHolder(value: unknown): Holder | null {
   if (!isObject(value) || !Number.isSafeInteger(value["pid"])) return null;
   const { boot_id, pid_namespace, start_ticks, host } = value;
   return {
@@ -156,7 +157,7 @@ export function buildStatus(input: {
   };
 }
 
-function showHolder({ pid, host, bootId, pidNamespace, startTicks }: Holder): Status["daemon"] {
+export function showHolder({ pid, host, bootId, pidNamespace, startTicks }: Holder): Status["daemon"] {
   return { pid, host, boot_id: bootId, pid_namespace: pidNamespace, start_ticks: startTicks };
 }
 

@@ -10,6 +10,7 @@ import {
   rmSync,
   statSync,
   symlinkSync,
+  utimesSync,
   writeFileSync,
 } from "node:fs";
 import { hostname } from "node:os";
@@ -19,9 +20,11 @@ import { toFault } from "../../src/adapters/errno.js";
 import { fileCredentialStore } from "../../src/adapters/file-credential-store.js";
 import { fileLock } from "../../src/adapters/file-lock.js";
 import { fileTicketBook } from "../../src/adapters/file-ticket-book.js";
+import { describeSelf } from "../../src/adapters/process-identity.js";
 import { systemClock } from "../../src/adapters/system-clock.js";
 import { fingerprint } from "../../src/core/fingerprint.js";
 import { Secret } from "../../src/core/secret.js";
+import { showHolder } from "../../src/core/status.js";
 import { Home } from "../support/home.js";
 import { waitUntil } from "../support/program.js";
 import {
@@ -81,6 +84,34 @@ describeLock("a directory", () => {
       await waitUntil("the lock's heartbeat to miss it", isKnown);
     },
   };
+});
+
+describe("a lock that was left behind", () => {
+  const dead = spawnSync("true").pid;
+
+  it.each<[string, number | null, number, "held" | "taken"]>([
+    ["by a process that is gone is taken over within seconds", dead, 2_500, "held"],
+    ["by a process that lives is waited for", process.ppid, 2_500, "taken"],
+    ["by somebody unknown is waited for", null, 2_500, "taken"],
+    ["is taken over when nobody has touched it for long, whoever it was", null, 16_000, "held"],
+    // Its maker has not written its own name yet.
+    ["is waited for when it was just made, whatever old name stands beside it", dead, 100, "taken"],
+  ])("%s", async (_, pid, untouchedMs, expected) => {
+    const home = newHome();
+    home.writeAuth(loginText("rt"));
+    const own = (suffix: string): string => join(home.path, `.auth.json.watchdog.${suffix}`);
+    mkdirSync(own("lock"));
+    const touchedSec = (Date.now() - untouchedMs) / 1000;
+    utimesSync(own("lock"), touchedSec, touchedSec);
+    const holder = { ...showHolder(describeSelf()), pid, start_ticks: null, since: new Date().toISOString() };
+    if (pid !== null) writeFileSync(own("holder"), JSON.stringify(holder));
+    const lock = fileLock(home.authJsonPath, systemClock, () => undefined);
+
+    const first = await lock.tryAcquire();
+    const attempt = first.kind === "held" ? first : await lock.tryAcquire();
+    expect(attempt.kind).toBe(expected);
+    if (attempt.kind === "held") await attempt.lock.release();
+  });
 });
 
 describeClock("the system's", () => systemClock);

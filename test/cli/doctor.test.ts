@@ -23,11 +23,13 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { fileLock } from "../../src/adapters/file-lock.js";
 import { fileTicketBook } from "../../src/adapters/file-ticket-book.js";
 import { readHostFacts } from "../../src/adapters/host-facts.js";
+import { describeSelf } from "../../src/adapters/process-identity.js";
 import { systemClock } from "../../src/adapters/system-clock.js";
 import { doctor } from "../../src/cli/doctor.js";
 import type { Finding } from "../../src/core/findings.js";
 import { fingerprint } from "../../src/core/fingerprint.js";
 import { Secret } from "../../src/core/secret.js";
+import { showHolder } from "../../src/core/status.js";
 import type { OpenTicket } from "../../src/ports.js";
 import { Home } from "../support/home.js";
 import { findLeak, makeAuthJson, makeRefreshToken, makeTokens } from "../support/login.js";
@@ -291,7 +293,7 @@ describe("locks", () => {
     const lock = join(home.path, ".auth.json.watchdog.lock");
     mkdirSync(lock);
     utimesSync(lock, 1_000, 1_000);
-    const holder = { pid: dead, host: hostname(), since: new Date().toISOString() };
+    const holder = { ...showHolder(describeSelf()), pid: dead, start_ticks: null, since: new Date().toISOString() };
     writeFileSync(join(home.path, ".auth.json.watchdog.holder"), JSON.stringify(holder));
     expect((await find("our_lock_held")).what).toMatch(
       /, and is gone; untouched for \d+ d( \d+ h)?, so the next run takes it/,

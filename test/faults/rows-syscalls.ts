@@ -45,7 +45,8 @@ async function onFileSystem<T>(name: "ext4" | "tmpfs", body: (parent: string | u
   try {
     return await onTmpfs(parent, "size=64m", () => body(parent));
   } finally {
-    rmSync(parent, { recursive: true });
+    // Right after an umount it was seen to be busy once.
+    rmSync(parent, { recursive: true, maxRetries: 5 });
   }
 }
 

@@ -98,10 +98,7 @@ async function runTraced(
   rmSync(fifo);
   rmSync(warmUp);
   const chosen = argumentsFor(threads);
-  const strace = spawn("strace", chosen.includes("-p") ? chosen : [...chosen, "-p", String(pid)], {
-    stdio: ["ignore", "ignore", "pipe"],
-  });
-  await attached(strace);
+  const strace = await attach(chosen.includes("-p") ? chosen : [...chosen, "-p", String(pid)]);
   closeSync(writer);
   const result = await program.ended;
   await new Promise((resolve) => (strace.exitCode === null ? strace.on("close", resolve) : resolve(null)));
@@ -121,11 +118,23 @@ async function openWhenRead(fifo: string): Promise<number> {
   return descriptor ?? -1;
 }
 
-async function attached(strace: ChildProcess): Promise<void> {
+/** How often strace is begun anew when it ends before it has attached: seen once, on a busy machine. */
+const ATTACH_TRIES = 3;
+
+/** The program waits meanwhile for its config. */
+async function attach(args: readonly string[]): Promise<ChildProcess> {
   let said = "";
-  strace.stderr?.on("data", (chunk: Buffer) => {
-    said += chunk.toString("utf8");
-  });
-  await waitUntil("strace to attach", () => said.includes("attached") || strace.exitCode !== null);
-  if (!said.includes("attached")) throw new Error(`strace: ${said}`);
+  for (let tries = 0; tries < ATTACH_TRIES; tries += 1) {
+    const strace = spawn("strace", args, { stdio: ["ignore", "ignore", "pipe"] });
+    let isClosed = false;
+    strace.stderr.on("data", (chunk: Buffer) => {
+      said += chunk.toString("utf8");
+    });
+    strace.on("close", () => {
+      isClosed = true;
+    });
+    await waitUntil("strace to attach", () => said.includes("attached") || isClosed);
+    if (said.includes("attached")) return strace;
+  }
+  throw new Error(`strace: ${said}`);
 }

@@ -123,7 +123,8 @@ export class TokenServer {
   }
 
   async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    if (request.url !== new URL(this.url).pathname) {
+    const asked = new URL(request.url ?? "/", this.url);
+    if (asked.pathname !== new URL(this.url).pathname) {
       // Codex asks its vendor for other things too; a 401 there would make it refresh.
       response.writeHead(404, { "content-type": "application/json" }).end("{}");
       return;
