@@ -6,8 +6,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { installOnce, run } from "./npm-cache.mjs";
 
-/** In place and without locks; the last of these; by rename and under locks. */
-const VERSIONS = ["0.130.0", "0.165.0", "0.169.0"];
+/** In place and without locks; the last of these; in place under `auth.lock`; by rename under both locks. */
+const VERSIONS = ["0.130.0", "0.165.0", "0.166.0", "0.169.0"];
 
 const asked = process.env["CODEX_VERSIONS"]?.split(/\s+/).filter((version) => version !== "") ?? [];
 const versions = asked.length > 0 ? asked : VERSIONS;

@@ -2,7 +2,7 @@
 import { chmodSync, statSync } from "node:fs";
 import { readCredential } from "../../src/core/credential.js";
 import { makeJwt, makeTokens } from "../support/login.js";
-import type { Stage } from "./stage.js";
+import type { AuthDocument, Stage } from "./stage.js";
 
 export function count(posts: number): string {
   return posts === 1 ? "1 POST" : `${posts} POSTs`;
@@ -116,13 +116,31 @@ export async function twoAtOnce(stage: Stage): Promise<string> {
   return `${countPosts(stage)}, ${stage.server.reuseCount > 0 ? "login burned" : "login kept"}`;
 }
 
+/** A forced refresh over a file that differs from the usual one: what Codex takes it for. */
+export function asEdited(
+  edit: (document: AuthDocument) => void,
+  environment: Record<string, string> = {},
+): (stage: Stage) => Promise<string> {
+  return async (stage) => {
+    stage.logIn({}, edit);
+    const codex = await stage.startCodex(environment);
+    const before = await codex.request("getAuthStatus", { includeToken: true, refreshToken: false });
+    if (before.kind !== "result") return before.kind;
+    await codex.refresh();
+    const { authMethod, authToken } = before.result;
+    const shown = typeof authToken === "string" ? ", token shown" : "";
+    return `${typeof authMethod === "string" ? authMethod : "no login"}${shown}, ${countPosts(stage)}`;
+  };
+}
+
 export async function requestBody(stage: Stage): Promise<string> {
   const { refresh_token } = stage.logIn();
   await (await stage.startCodex()).refresh();
   const [post] = stage.server.posts;
   if (post?.body["refresh_token"] !== refresh_token) return "another token";
-  const { client_id, grant_type } = post.body;
-  return `${Object.keys(post.body).sort().join(", ")}; ${String(client_id)}; ${String(grant_type)}`;
+  const { client_id, grant_type, refresh_token: _, ...more } = post.body;
+  const fixed = [`client_id ${String(client_id)}`, `grant_type ${String(grant_type)}`, "refresh_token"];
+  return [...fixed, ...Object.keys(more)].join(", ");
 }
 
 export async function contentType(stage: Stage): Promise<string> {

@@ -4,8 +4,8 @@ import * as refresh from "./refresh-scenes.js";
 import * as save from "./save-scenes.js";
 import type { Group } from "./table.js";
 
-/** The first release that renames and locks. */
-const RENAMES = "0.166";
+/** The first release that writes beside the file, locks `auth.json.lock`, and renames; there is none between it and 0.166. */
+const RENAMES = "0.169";
 
 /** Every release that we know of. */
 const ALL = "0";
@@ -51,6 +51,88 @@ export const GROUPS: readonly Group[] = [
     ],
   },
   {
+    title: "how it reads a file",
+    rows: [
+      {
+        name: "without auth_mode",
+        use: "we take it for a ChatGPT login",
+        expected: [[ALL, "chatgpt, token shown, 1 POST"]],
+        observe: refresh.asEdited((document) => {
+          delete document["auth_mode"];
+        }),
+      },
+      {
+        name: "without auth_mode, with an API key",
+        use: "we take it for an API key, and leave it alone",
+        expected: [[ALL, "apikey, token shown, 0 POSTs"]],
+        observe: refresh.asEdited((document) => {
+          delete document["auth_mode"];
+          document["OPENAI_API_KEY"] = "made-up";
+        }),
+      },
+      {
+        name: "auth_mode chatgpt, with an API key",
+        use: "we take it for a ChatGPT login",
+        expected: [[ALL, "chatgpt, token shown, 1 POST"]],
+        observe: refresh.asEdited((document) => {
+          document["OPENAI_API_KEY"] = "made-up";
+        }),
+      },
+      {
+        name: "an auth_mode that nobody knows",
+        use: "we leave it alone",
+        expected: [[ALL, "no login, 0 POSTs"]],
+        observe: refresh.asEdited((document) => {
+          document["auth_mode"] = "ChatGPT";
+        }),
+      },
+      {
+        name: "without last_refresh",
+        use: "we never drop last_refresh",
+        expected: [[ALL, "no login, 1 POST"]],
+        observe: refresh.asEdited((document) => {
+          delete document["last_refresh"];
+        }),
+      },
+      {
+        name: "last_refresh with an offset in place of Z",
+        use: "we read it too",
+        expected: [[ALL, "chatgpt, token shown, 1 POST"]],
+        observe: refresh.asEdited((document) => {
+          document["last_refresh"] = "2026-11-21T22:54:21.2+02:00";
+        }),
+      },
+      {
+        name: "without refresh_token",
+        use: "a follower's file has an empty one",
+        expected: [[ALL, "no login, 0 POSTs"]],
+        observe: refresh.asEdited((document) => {
+          delete document.tokens["refresh_token"];
+        }),
+      },
+      {
+        name: "an id_token that is no JWT",
+        use: "we never drop the id token",
+        expected: [[ALL, "no login, 0 POSTs"]],
+        observe: refresh.asEdited((document) => {
+          document.tokens["id_token"] = "opaque";
+        }),
+      },
+      {
+        name: "CODEX_ACCESS_TOKEN in its environment",
+        use: "`env_override`; `--via codex` takes it away",
+        expected: [[ALL, "no login, 0 POSTs"]],
+        observe: refresh.asEdited(() => undefined, { CODEX_ACCESS_TOKEN: "made-up" }),
+      },
+      {
+        name: "CODEX_API_KEY in its environment",
+        use: "no app-server looks at it",
+        expected: [[ALL, "chatgpt, token shown, 1 POST"]],
+        observe: refresh.asEdited(() => undefined, { CODEX_API_KEY: "made-up" }),
+      },
+    ],
+  },
+  {
     title: "when it refreshes",
     rows: [
       {
@@ -63,8 +145,8 @@ export const GROUPS: readonly Group[] = [
         name: "access token expires in 4 minutes 50",
         use: "Codex's own window: five minutes",
         expected: [
-          ["0.130", "0 POSTs"],
-          ["0.165", "1 POST"],
+          [ALL, "0 POSTs"],
+          ["0.136", "1 POST"],
         ],
         observe: refresh.postsAtStart(290),
       },
@@ -128,14 +210,11 @@ export const GROUPS: readonly Group[] = [
     title: "its request",
     rows: [
       {
-        name: "fields of the body",
+        name: "fields of its body",
         use: "ours is the same, without a reason",
         expected: [
-          ["0.130", "client_id, grant_type, refresh_token; app_EMoamEEZ73f0CkXaXp7hrann; refresh_token"],
-          [
-            "0.165",
-            "client_id, grant_type, refresh_reason, refresh_token; app_EMoamEEZ73f0CkXaXp7hrann; refresh_token",
-          ],
+          [ALL, "client_id app_EMoamEEZ73f0CkXaXp7hrann, grant_type refresh_token, refresh_token"],
+          ["0.164", "client_id app_EMoamEEZ73f0CkXaXp7hrann, grant_type refresh_token, refresh_token, refresh_reason"],
         ],
         observe: refresh.requestBody,
       },
@@ -170,6 +249,7 @@ export const GROUPS: readonly Group[] = [
         use: "we lock these two files, and leave them",
         expected: [
           [ALL, "none, none"],
+          ["0.166", "empty file, none"],
           [RENAMES, "empty file, empty file"],
         ],
         observe: save.lockFiles,
@@ -178,10 +258,10 @@ export const GROUPS: readonly Group[] = [
         name: "auth.json.lock held for 8 s",
         use: "we hold it for a rename only, never for a POST",
         expected: [
-          [ALL, "saved"],
+          [ALL, "saved meanwhile"],
           [RENAMES, "lost"],
         ],
-        observe: save.lockHeld("auth.json.lock", 8_000),
+        observe: save.lockHeldLong("auth.json.lock"),
       },
       {
         name: "auth.json.lock held for 0.3 s",
@@ -191,9 +271,12 @@ export const GROUPS: readonly Group[] = [
       },
       {
         name: "auth.lock held for 8 s",
-        use: "we take this one first",
-        expected: [[ALL, "saved"]],
-        observe: save.lockHeld("auth.lock", 8_000),
+        use: "we take this one first; it keeps 0.166 from writing into our rename",
+        expected: [
+          [ALL, "saved meanwhile"],
+          ["0.166", "waits, saved"],
+        ],
+        observe: save.lockHeldLong("auth.lock"),
       },
       {
         name: "a directory auth.json.lock",
@@ -246,8 +329,8 @@ export const GROUPS: readonly Group[] = [
         name: "another account logged in during the POST",
         use: "our compare before the rename",
         expected: [
-          ["0.130", "mixed with the old one"],
-          ["0.165", "newer login kept"],
+          [ALL, "mixed with the old one"],
+          ["0.164", "newer login kept"],
         ],
         observe: save.replacedDuringPost("acct-other"),
       },
@@ -317,8 +400,8 @@ export const GROUPS: readonly Group[] = [
         name: "a good refresh while its backend answers 404",
         use: "`--via codex` believes the file, not the answer",
         expected: [
-          ["0.130", "saved, result"],
-          ["0.165", "saved, an error"],
+          [ALL, "saved, result"],
+          ["0.156", "saved, an error"],
         ],
         observe: login.savedWhateverItAnswers,
       },

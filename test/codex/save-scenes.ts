@@ -38,24 +38,43 @@ export async function lockFiles(stage: Stage): Promise<string> {
 /** Somebody holds one of the lock files from before the POST until `heldForMs` after it. */
 export function lockHeld(name: string, heldForMs: number): (stage: Stage) => Promise<string> {
   return async (stage) => {
-    stage.logIn();
-    const codex = await stage.startCodex();
-    const path = join(stage.home.path, name);
-    const holder = spawn("flock", ["-x", path, "sh", "-c", "echo held; cat"], { stdio: ["pipe", "pipe", "ignore"] });
-    const ended = once(holder, "close");
-    try {
-      await once(holder.stdout, "data");
-      stage.server.onPost = () => {
-        setTimeout(() => holder.stdin.end(), heldForMs);
-      };
-      await codex.refresh();
-      await ended;
-      return fate(stage);
-    } finally {
-      holder.stdin.end();
-      await ended;
-    }
+    await refreshWhileHeld(stage, name, heldForMs);
+    return fate(stage);
   };
+}
+
+/** The same for longer than Codex tries: does it save meanwhile, wait, or give up? */
+export function lockHeldLong(name: string): (stage: Stage) => Promise<string> {
+  return async (stage) => {
+    const isSavedMeanwhile = await refreshWhileHeld(stage, name, 8_000);
+    const result = fate(stage);
+    return result === "saved" ? (isSavedMeanwhile ? "saved meanwhile" : "waits, saved") : result;
+  };
+}
+
+/** @returns whether the new tokens were in the file before the lock was given back */
+async function refreshWhileHeld(stage: Stage, name: string, heldForMs: number): Promise<boolean> {
+  stage.logIn();
+  const codex = await stage.startCodex();
+  const path = join(stage.home.path, name);
+  const holder = spawn("flock", ["-x", path, "sh", "-c", "echo held; cat"], { stdio: ["pipe", "pipe", "ignore"] });
+  const ended = once(holder, "close");
+  let isSavedMeanwhile = false;
+  try {
+    await once(holder.stdout, "data");
+    stage.server.onPost = () => {
+      setTimeout(() => {
+        isSavedMeanwhile = stage.isNewestSaved;
+        holder.stdin.end();
+      }, heldForMs);
+    };
+    await codex.refresh();
+    await ended;
+    return isSavedMeanwhile;
+  } finally {
+    holder.stdin.end();
+    await ended;
+  }
 }
 
 export async function directoryAsLock(stage: Stage): Promise<string> {

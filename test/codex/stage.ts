@@ -81,8 +81,8 @@ export class Stage {
     return this.server.newestToken !== null && this.home.readRefreshToken() === this.server.newestToken;
   }
 
-  async startCodex(): Promise<AppServer> {
-    const session = new AppServer(this.release.program, this.home.path, this.environment);
+  async startCodex(environment: Readonly<Record<string, string>> = {}): Promise<AppServer> {
+    const session = new AppServer(this.release.program, this.home.path, { ...this.environment, ...environment });
     this.#sessions.push(session);
     await session.initialize();
     return session;
@@ -108,7 +108,7 @@ export class Stage {
   }
 }
 
-interface AuthDocument {
+export interface AuthDocument {
   [field: string]: unknown;
   tokens: Record<string, unknown>;
 }

@@ -43,7 +43,7 @@ export function complaintOf(row: Pick<Row, "name" | "expected" | "use">, version
     : `Codex ${version} breaks the row "${row.name}": "${seen}" in place of "${expected}". It is for: ${row.use}`;
 }
 
-/** The table of rows and versions, in Markdown. */
+/** The table of rows and versions, in Markdown; without the rows that no release was put through. */
 export function renderTable(groups: readonly Group[], observations: readonly Observation[]): string {
   const versions = [...new Set(observations.map(({ version }) => version))].sort(compareVersions);
   const cell = (row: Row, version: string): string => {
@@ -52,6 +52,11 @@ export function renderTable(groups: readonly Group[], observations: readonly Obs
     return complaintOf(row, version, seen) === null ? seen : `**${seen}** ✗ expected: ${expectedOf(row, version)}`;
   };
   return groups
+    .map(({ title, rows }) => ({
+      title,
+      rows: rows.filter(({ name }) => observations.some(({ row }) => row === name)),
+    }))
+    .filter(({ rows }) => rows.length > 0)
     .map(({ title, rows }) => {
       const lines = rows.map((row) =>
         [row.name, ...versions.map((version) => cell(row, version)), row.use].map(escapeCell).join(" | "),
