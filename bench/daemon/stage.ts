@@ -42,13 +42,13 @@ export class Stage {
   /**
    * Starts the built program's loop.
    *
-   * @param how words before the program's own, and another command than Node's
+   * @param how words around the program's own, and another command than Node's
    */
   startLoop(codexHomes: readonly string[], how: Partial<Wrapping> = {}): Running {
-    const { command = NODE_PATH, before = [] } = how;
+    const { command = NODE_PATH, before = [], after = [] } = how;
     const homes = codexHomes.flatMap((path) => ["--codex-home", path]);
     const env = { CODEX_REFRESH_TOKEN_URL_OVERRIDE: this.server.url };
-    return this.start(command, [...before, PROGRAM_PATH, ...homes], { env });
+    return this.start(command, [...before, PROGRAM_PATH, ...homes, ...after], { env });
   }
 
   /** Ends a process as an operator does, and waits for it. */
@@ -70,6 +70,8 @@ export class Stage {
 export interface Wrapping {
   readonly command: string;
   readonly before: readonly string[];
+  /** More words for the program. */
+  readonly after?: readonly string[];
 }
 
 const open = new Set<Stage>();
