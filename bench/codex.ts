@@ -2,17 +2,18 @@
  * Beside the real Codex: how many logins a common start costs, with and without the watchdog; whether both live
  * together through many rotations and kills; what delegation takes; and what breaks without our care for Codex's file.
  *
- * Words select parts (`starts`, `together`, `loops`, `delegation`, `care`; all without one). `--rounds` and `--rotations` change
+ * Words select parts (`starts`, `together`, `loops`, `delegation`, `care`, `flock`; all without one). `--rounds` and `--rotations` change
  * how much of each. `CODEX_VERSIONS` chooses the releases.
  */
-import { readFileSync, writeFileSync } from "node:fs";
+import { execFileSync } from "node:child_process";
+import { readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { installOnce } from "../scripts/npm-cache.mjs";
 import { AppServer } from "../test/codex/stage.js";
 import type { Home } from "../test/support/home.js";
 import { makeAuthJson, makeTokens } from "../test/support/login.js";
-import { NODE_PATH, PROGRAM_PATH, type Running } from "../test/support/program.js";
+import { NODE_PATH, PROGRAM_PATH, type Running, waitUntil } from "../test/support/program.js";
 import { endStagesOnSignal, Stage } from "./daemon/stage.js";
 import { describeMachine, median, say, table } from "./figures.js";
 
@@ -320,12 +321,66 @@ async function benchCare(releases: readonly Release[]): Promise<void> {
   say(table(["Codex", "our file", "its POSTs", "new token", "file", "login"], rows));
 }
 
+/** How long our rename is held back, so that a writer falls between our last look at the file and it. */
+const RENAME_DELAY_MS = 800;
+
+/**
+ * A login by a Codex that locks and renames, as 0.166 and newer do, between our last comparison and our rename.
+ *
+ * @param hasFlock whether the watchdog finds flock(1)
+ * @returns whether that login stands in the end
+ */
+async function logInBeforeOurRename(hasFlock: boolean): Promise<boolean> {
+  const stage = await Stage.open();
+  const [home] = stage.makeHomes(1);
+  if (home === undefined) throw new Error("no home");
+  putLogin(stage, home, 3_600);
+  const renames = "rename,renameat,renameat2";
+  const strace = [
+    "-f",
+    "-qq",
+    ...["-o", join(stage.folder, "trace"), "-e", `trace=${renames}`],
+    ...["-e", `inject=${renames}:delay_enter=${RENAME_DELAY_MS * 1000}`],
+    ...[NODE_PATH, PROGRAM_PATH, "--once", "--force", "--codex-home", home.path],
+  ];
+  const bare = stage.makeFolder("bare");
+  symlinkSync(execFileSync("sh", ["-c", "command -v strace"], { encoding: "utf8" }).trim(), join(bare, "strace"));
+  const env = {
+    CODEX_REFRESH_TOKEN_URL_OVERRIDE: stage.server.url,
+    ...(hasFlock ? {} : { PATH: bare }),
+  };
+  const own = stage.start("strace", strace, { env });
+  // The new text is staged under this name; the rename that follows is the one over auth.json.
+  await waitUntil("the staged text", () => home.listAll().some((name) => /\.new\.\d+$/.test(name)));
+  await new Promise((resolve) => setTimeout(resolve, RENAME_DELAY_MS / 2));
+  const tokens = stage.server.admit(makeTokens({ expiresInSec: 864_000 }));
+  writeFileSync(join(home.path, "new"), makeAuthJson(tokens, { lastRefreshAgoSec: 0 }), { mode: 0o600 });
+  const locks = [join(home.path, "auth.lock"), "flock", `${home.authJsonPath}.lock`];
+  await stage.start("flock", [...locks, "mv", join(home.path, "new"), home.authJsonPath]).ended;
+  await own.ended;
+  const isKept = home.readRefreshToken() === tokens.refresh_token;
+  await stage.close();
+  return isKept;
+}
+
+async function benchFlock(): Promise<void> {
+  const rows: string[][] = [];
+  for (const hasFlock of [true, false]) {
+    let kept = 0;
+    for (let round = 0; round < ROUNDS; round += 1) if (await logInBeforeOurRename(hasFlock)) kept += 1;
+    rows.push([hasFlock ? "with flock" : "without", `${kept} of ${ROUNDS}`]);
+  }
+  say("\nA new login that is saved under Codex's locks between our last look and our rename\n");
+  say(table(["our save", "login kept"], rows));
+}
+
 const parts = new Map([
   ["starts", benchStarts],
   ["together", benchTogether],
   ["loops", benchLoops],
   ["delegation", benchDelegation],
   ["care", benchCare],
+  ["flock", benchFlock],
 ]);
 
 endStagesOnSignal();
