@@ -1,7 +1,7 @@
 import type { Reading } from "./core/credential.js";
 import type { Clock, CredentialStore, TicketBook } from "./ports.js";
 
-/** For how long torn or empty text is read again, milliseconds: Codex up to 0.165 writes in place. */
+/** For how long torn or empty text is read again, milliseconds: Codex up to 0.166 writes in place. */
 export const SETTLE_MS = 500;
 export const SETTLE_STEP_MS = 25;
 

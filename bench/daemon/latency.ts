@@ -7,7 +7,7 @@ import { NODE_PATH, waitUntil } from "../../test/support/program.js";
 import { median, quantile, say, table } from "../figures.js";
 import { Stage, type Wrapping } from "./stage.js";
 
-/** How Codex saves a login: up to 0.165 in place, from 0.166 on beside it and renamed. */
+/** How Codex saves a login: up to 0.166 in place, from 0.169 on beside it and renamed. */
 type Way = "in place" | "renamed";
 
 /** A program of its own that saves a login; it tells when it began. */

@@ -44,7 +44,7 @@ export function codexAppServer(settings: CodexSettings, codexHome: string, file:
   return {
     shownName: "codex app-server",
     preflight: () => {
-      // 0.166 and newer rename over the file: on these two the request is done, and the new tokens are lost.
+      // 0.169 and newer rename over the file: on these two the request is done, and the new tokens are lost.
       if (isMountPoint(file)) {
         return { kind: "busy-mount", step: "let codex save through the single-file mount", path: file, code: "EBUSY" };
       }

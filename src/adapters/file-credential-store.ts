@@ -266,7 +266,7 @@ function writeAll(descriptor: number, bytes: Buffer, position: number): void {
 }
 
 /**
- * What another program has put into the file that we have just replaced: Codex up to 0.165 truncates and writes, and
+ * What another program has put into the file that we have just replaced: Codex up to 0.166 truncates and writes, and
  * may have opened the old one before the rename. Null when there is nothing.
  */
 async function readLateBytes({ descriptor, bytes }: Replaced): Promise<{ reading: Reading; text: string } | null> {

@@ -32,7 +32,7 @@ export interface Place {
 /**
  * Resolves a place anew, because a symbolic link may point elsewhere than it did in the last cycle.
  *
- * Nothing of ours is ever called `auth.json.lock`: that is Codex's own lock file (0.166 and newer), and a
+ * Nothing of ours is ever called `auth.json.lock`: that is Codex's own lock file (0.169 and newer), and a
  * directory of that name makes Codex lose its login.
  */
 export function findPlace(authJsonPath: string): Place {

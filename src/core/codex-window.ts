@@ -1,6 +1,6 @@
 import type { Credential } from "./credential.js";
 
-/** Codex refreshes by itself when the access token has this long to live, or less, milliseconds (0.130 to 0.169). */
+/** Codex refreshes by itself when the access token has this long to live, or less, milliseconds (0.136 to 0.169). */
 const CODEX_MARGIN_MS = 300_000;
 
 /** And when `exp` can't be read and `last_refresh` is older than this (public source, autumn 2026). */

@@ -38,7 +38,7 @@ export type Reading =
       readonly lastRefreshMs: number | null;
     }
   | { readonly kind: "absent" }
-  /** No bytes: Codex up to 0.165 truncates the file before it writes, so this may last only a moment. */
+  /** No bytes: Codex up to 0.166 truncates the file before it writes, so this may last only a moment. */
   | { readonly kind: "empty"; readonly problem: string }
   /** Not JSON, or half of it: may be another program's write in progress. */
   | { readonly kind: "torn"; readonly problem: string }

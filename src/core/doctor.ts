@@ -263,10 +263,10 @@ function withItsCure(code: FindingCode, text: string): Found {
 function ofPlace({ path, file, directory }: HomeFacts): Maybe {
   const { path: place, fileSystem, freeBytes } = directory ?? { path: "", fileSystem: null, freeBytes: null };
   const isShared = file?.kind === "file" && file.linkCount > 1;
-  const loses = "Codex (0.166 and newer) can't save there after a refresh, and loses the login";
+  const loses = "Codex (0.169 and newer) can't save there after a refresh, and loses the login";
   return [
     file?.isMountPoint === true && found("file_mount", `${path} itself is a mount point: ${loses}`),
-    isShared && found("hard_links", `${path} has ${file.linkCount} names: Codex (0.166 and newer) replaces only one`),
+    isShared && found("hard_links", `${path} has ${file.linkCount} names: Codex (0.169 and newer) replaces only one`),
     fileSystem !== null &&
       NETWORK_FILE_SYSTEM.test(fileSystem) &&
       found("network_file_system", `${place} lies on ${fileSystem}: locks and watching may not work there`),
@@ -284,7 +284,7 @@ function ofRights({ path, file, directory, faults, parentUid }: HomeFacts, { uid
   return [
     ...refused,
     ofOwner(path, file, { directory, parentUid, uid }),
-    // A file of mode 0400: Codex 0.166 and newer sends the token, and then fails to save (measured, as root too).
+    // A file of mode 0400: Codex 0.169 and newer sends the token, and then fails to save (measured, as root too).
     ...[file, directory].map(
       (each) =>
         (each.mode & 0o200) === 0 &&
@@ -330,14 +330,13 @@ function modeOf({ path, mode }: Owned): string {
   return `${path} has mode ${mode.toString(8).padStart(4, "0")}`;
 }
 
-/** Whether a release truncates auth.json and writes it where it stands, without a lock: those up to 0.165. */
+/** Whether a release truncates auth.json and writes it where it stands: those up to 0.166; 0.169 came next. */
 function writesInPlace(version: string | null): boolean {
   const [, major, minor] = /^(\d+)\.(\d+)\./.exec(version ?? "") ?? [];
-  return major !== undefined && Number(major) === 0 && Number(minor) < 166;
+  return major !== undefined && Number(major) === 0 && Number(minor) < 169;
 }
 
-const IN_PLACE =
-  "writes auth.json where it stands, without a lock: others may read half of it, and a crash leaves it so";
+const IN_PLACE = "writes auth.json where it stands: others may read half of it, and a crash leaves it so";
 
 function ofCodex({ path, codexLocks, codexes, file }: HomeFacts): Maybe {
   const older = codexes.filter(({ startedAtMs }) => file !== null && startedAtMs < file.changedAtMs);

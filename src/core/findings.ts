@@ -60,7 +60,7 @@ export const FINDINGS = {
   clock_behind: ["warning", SET_CLOCK],
   clock_ahead: ["warning", SET_CLOCK],
   short_lived_token: ["warning", "keep the loop running: it refreshes after two thirds of such a token's life"],
-  codex_writes_in_place: ["warning", "update Codex to 0.166 or newer, and start it anew"],
+  codex_writes_in_place: ["warning", "update Codex to 0.169 or newer, and start it anew"],
   network_file_system: ["warning", "keep CODEX_HOME on a local disk, one for each machine"],
   disk_nearly_full: ["warning", "free some space there"],
   daemon_down: ["warning", "start it: codex-auth-watchdog --codex-home {home}"],

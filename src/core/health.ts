@@ -36,7 +36,7 @@ export interface Health {
 /** A loop that is later than this with its next look does not run, milliseconds: it may be busy with a request. */
 const OVERDUE_MS = 5 * 60_000;
 
-/** What Codex leaves of a token's life before it refreshes by itself (0.130 to 0.169), and a little more, milliseconds. */
+/** What Codex leaves of a token's life before it refreshes by itself (0.136 to 0.169), and a little more, milliseconds. */
 const CODEX_WINDOW_MS = 330_000;
 
 /**

@@ -14,8 +14,8 @@ function shown(posts: number): string {
 async function delegate(stage: Stage): Promise<string> {
   const postsBefore = stage.postCount;
   const { code } = await stage.runWatchdog("--once", "--via", "codex", "--codex-program", stage.release.program);
-  const left = stage.processCount();
-  return `exit ${code}, ${shown(stage.postCount - postsBefore)}${left === 0 ? "" : `, ${left} processes left`}`;
+  const left = (await stage.remainingProcesses()).map((each) => `, left behind: ${each}`);
+  return `exit ${code}, ${shown(stage.postCount - postsBefore)}${left.join("")}`;
 }
 
 export async function delegated(stage: Stage): Promise<string> {

@@ -3,7 +3,7 @@ import { existsSync } from "node:fs";
 import { makeAuthJson, makeTokens, type Tokens } from "../support/login.js";
 import type { Reply } from "../support/token-server.js";
 import { countPosts } from "./refresh-scenes.js";
-import type { AppServer, Stage } from "./stage.js";
+import { type AppServer, REVOKE_PATH, type Stage } from "./stage.js";
 
 /** Somebody writes the next tokens of the login, as we do for a follower. */
 function writeNext(stage: Stage, refreshToken: string, options = {}): Tokens {
@@ -105,7 +105,9 @@ export async function savedWhateverItAnswers(stage: Stage): Promise<string> {
 export async function logout(stage: Stage): Promise<string> {
   stage.logIn();
   const { code } = await stage.runCodex("logout");
-  return `exit ${code}, ${existsSync(stage.home.authJsonPath) ? "file stays" : "file removed"}`;
+  const isRevoked = stage.backendRequests.includes(`POST ${REVOKE_PATH}`);
+  const isThere = existsSync(stage.home.authJsonPath);
+  return `exit ${code}, ${isThere ? "file stays" : "file removed"}, token ${isRevoked ? "revoked" : "not revoked"}`;
 }
 
 /** As the endpoint answers an empty refresh token. */

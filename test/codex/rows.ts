@@ -285,7 +285,16 @@ export const GROUPS: readonly Group[] = [
           [ALL, "saved"],
           [RENAMES, "lost"],
         ],
-        observe: save.directoryAsLock,
+        observe: save.directoryAs("auth.json.lock"),
+      },
+      {
+        name: "a directory auth.lock",
+        use: "`codex_lock_is_directory`",
+        expected: [
+          [ALL, "saved"],
+          ["0.166", "lost"],
+        ],
+        observe: save.directoryAs("auth.lock"),
       },
       {
         name: "our lock and ticket beside it",
@@ -355,7 +364,7 @@ export const GROUPS: readonly Group[] = [
         observe: login.adoptsOurs,
       },
       {
-        name: "the same without account_id",
+        name: "a forced refresh after a new login without account_id",
         use: "we never drop account_id",
         expected: [[ALL, "0 POSTs, old token"]],
         observe: login.needsAccountId,
@@ -407,8 +416,8 @@ export const GROUPS: readonly Group[] = [
       },
       {
         name: "codex logout",
-        use: "no file is no login",
-        expected: [[ALL, "exit 0, file removed"]],
+        use: "no file is no login; copies of it are dead",
+        expected: [[ALL, "exit 0, file removed, token revoked"]],
         observe: login.logout,
       },
     ],

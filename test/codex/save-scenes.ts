@@ -77,10 +77,12 @@ async function refreshWhileHeld(stage: Stage, name: string, heldForMs: number): 
   }
 }
 
-export async function directoryAsLock(stage: Stage): Promise<string> {
-  stage.logIn();
-  mkdirSync(join(stage.home.path, "auth.json.lock"));
-  return await refreshOnce(stage);
+export function directoryAs(name: string): (stage: Stage) => Promise<string> {
+  return async (stage) => {
+    stage.logIn();
+    mkdirSync(join(stage.home.path, name));
+    return await refreshOnce(stage);
+  };
 }
 
 /** Our lock as proper-lockfile makes it, and a ticket, by the names of the place where they lie. */

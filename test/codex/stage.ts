@@ -8,7 +8,7 @@ import type { Readable, Writable } from "node:stream";
 import { openRpc, type Rpc, type RpcReply } from "../../src/adapters/codex-app-server.js";
 import { Home } from "../support/home.js";
 import { type LoginOptions, makeAuthJson, makeTokens, type Tokens } from "../support/login.js";
-import { type RunResult, runProgram, start, waitUntil } from "../support/program.js";
+import { type RunResult, runProgram, start } from "../support/program.js";
 import { TokenServer } from "../support/token-server.js";
 
 /** One release of Codex, and the command that starts it. */
@@ -17,31 +17,42 @@ export interface Release {
   readonly program: string;
 }
 
-/** Far beyond what a quiet machine needs for an answer, or for an end: a busy one turns no row red, milliseconds. */
+/** Far beyond what a quiet machine needs for an answer: a busy one turns no row red, milliseconds. */
 const ANSWER_LIMIT_MS = 30_000;
+
+/** The same for an end: a child of Codex's own may outlive it by a moment, milliseconds. */
+const END_LIMIT_MS = 10_000;
+
+export const REVOKE_PATH = "/oauth/revoke";
 
 /** A home with a login, a token endpoint and a Codex; each row has its own. */
 export class Stage {
   readonly home = new Home();
   readonly server: TokenServer;
   readonly release: Release;
+  /** What Codex has asked of its backend, as METHOD and path. */
+  readonly backendRequests: string[] = [];
   readonly #backend: Server;
+  readonly #backendUrl: string;
   readonly #sessions: AppServer[] = [];
 
   private constructor(release: Release, server: TokenServer, backend: Server) {
     this.release = release;
     this.server = server;
     this.#backend = backend;
-    // What Codex asks of its backend, it asks of us; a 404 is an answer.
+    backend.on("request", (request, response) => {
+      request.resume();
+      this.backendRequests.push(`${request.method} ${request.url}`);
+      response.writeHead(404).end("{}");
+    });
+    // What Codex would ask of others, it asks of us.
     const { port } = backend.address() as AddressInfo;
-    this.#write("config.toml", `chatgpt_base_url = "http://127.0.0.1:${port}/backend-api"\n`);
+    this.#backendUrl = `http://127.0.0.1:${port}`;
+    this.#write("config.toml", `chatgpt_base_url = "${this.#backendUrl}/backend-api"\n`);
   }
 
   static async open(release: Release): Promise<Stage> {
-    const backend = createServer((request, response) => {
-      request.resume();
-      response.writeHead(404).end("{}");
-    });
+    const backend = createServer();
     await new Promise<void>((resolve) => backend.listen(0, "127.0.0.1", resolve));
     return new Stage(release, await TokenServer.start(), backend);
   }
@@ -50,7 +61,8 @@ export class Stage {
   async close(): Promise<void> {
     try {
       for (const session of this.#sessions) session.kill();
-      await waitUntil("no process is left on this home", () => this.processCount() === 0, ANSWER_LIMIT_MS);
+      const remaining = await this.remainingProcesses();
+      if (remaining.length > 0) throw new Error(`left behind: ${remaining.join()}`);
     } finally {
       this.#backend.closeAllConnections();
       this.#backend.close();
@@ -60,7 +72,12 @@ export class Stage {
   }
 
   get environment(): Record<string, string> {
-    return { HOME: this.home.path, CODEX_HOME: this.home.path, CODEX_REFRESH_TOKEN_URL_OVERRIDE: this.server.url };
+    return {
+      HOME: this.home.path,
+      CODEX_HOME: this.home.path,
+      CODEX_REFRESH_TOKEN_URL_OVERRIDE: this.server.url,
+      CODEX_REVOKE_TOKEN_URL_OVERRIDE: `${this.#backendUrl}${REVOKE_PATH}`,
+    };
   }
 
   get postCount(): number {
@@ -101,10 +118,17 @@ export class Stage {
     writeFileSync(join(this.home.path, name), text);
   }
 
-  /** Of everything that was started for this home. */
-  processCount(): number {
+  /** The names of everything that still runs for this home, once it has had time to end. */
+  async remainingProcesses(): Promise<string[]> {
+    const untilMs = Date.now() + END_LIMIT_MS;
+    while (this.#processes().length > 0 && Date.now() < untilMs)
+      await new Promise((resolve) => setTimeout(resolve, 10));
+    return this.#processes().map((pid) => `${nameOf(pid)} (${pid})`);
+  }
+
+  #processes(): string[] {
     const mark = `CODEX_HOME=${this.home.path}`;
-    return readdirSync("/proc").filter((name) => /^\d+$/.test(name) && environmentOf(name).includes(mark)).length;
+    return readdirSync("/proc").filter((name) => /^\d+$/.test(name) && environmentOf(name).includes(mark));
   }
 }
 
@@ -114,10 +138,19 @@ export interface AuthDocument {
 }
 
 function environmentOf(pid: string): string[] {
+  return readProcess(pid, "environ").split("\0");
+}
+
+function nameOf(pid: string): string {
+  return readProcess(pid, "comm").trim();
+}
+
+/** Empty for a process that has just ended. */
+function readProcess(pid: string, file: string): string {
   try {
-    return readFileSync(`/proc/${pid}/environ`, "utf8").split("\0");
+    return readFileSync(`/proc/${pid}/${file}`, "utf8");
   } catch {
-    return []; // It has just ended.
+    return "";
   }
 }
 

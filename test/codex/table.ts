@@ -17,7 +17,7 @@ export interface Group {
   readonly rows: readonly Row[];
 }
 
-/** What one release did in one row; `seen` is null when the row could not be run, or came to no end. */
+/** What one release did in one row; `seen` is null when the row came to no end. */
 export interface Observation {
   readonly version: string;
   readonly row: string;
@@ -47,8 +47,9 @@ export function complaintOf(row: Pick<Row, "name" | "expected" | "use">, version
 export function renderTable(groups: readonly Group[], observations: readonly Observation[]): string {
   const versions = [...new Set(observations.map(({ version }) => version))].sort(compareVersions);
   const cell = (row: Row, version: string): string => {
-    const seen = observations.find((each) => each.version === version && each.row === row.name)?.seen ?? null;
-    if (seen === null) return "not run";
+    const seen = observations.find((each) => each.version === version && each.row === row.name)?.seen;
+    if (seen === undefined) return "not run";
+    if (seen === null) return "**came to no end** ✗";
     return complaintOf(row, version, seen) === null ? seen : `**${seen}** ✗ expected: ${expectedOf(row, version)}`;
   };
   return groups

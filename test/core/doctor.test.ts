@@ -50,7 +50,7 @@ const WELL: HomeFacts = {
 const MACHINE: MachineFacts = {
   uid: AGENT,
   hasFlock: true,
-  codex: { path: "/usr/bin/codex", version: "0.166.0" },
+  codex: { path: "/usr/bin/codex", version: "0.169.0" },
   overrides: [],
   caProblem: null,
   brokenProxies: [],
@@ -185,7 +185,7 @@ const CASES: readonly (readonly [FindingCode, string, readonly Finding[]])[] = [
   ["same_login", "a copy", ofTwo("another")],
   ["same_file", "one file", ofTwo(FILE.id)],
   ["codex_older_than_file", "an old Codex", ofHome({ codexes: [{ ...CODEX, startedAtMs: 0 }] })],
-  ["codex_writes_in_place", "a running one", ofHome({ codexes: [{ ...CODEX, version: "0.165.3" }] })],
+  ["codex_writes_in_place", "a running one", ofHome({ codexes: [{ ...CODEX, version: "0.166.0" }] })],
   ["codex_writes_in_place", "an installed one", ofMachine({ codex: { path: "/usr/bin/codex", version: "0.9.0" } })],
   ["network_file_system", "NFS", ofDirectory({ fileSystem: "nfs4" })],
   ["disk_nearly_full", "a full disk", ofDirectory({ freeBytes: 4_096 })],

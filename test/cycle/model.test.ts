@@ -98,7 +98,7 @@ it("never presents a retired token, whatever the server does, in any mix of cont
 });
 
 interface CodexOptions {
-  /** Up to 0.165 it cuts the file and writes it whatever stands there; from 0.166 it keeps a login that has changed. */
+  /** Up to 0.166 it cuts the file and writes it whatever stands there; from 0.169 it keeps a login that has changed. */
   readonly saves: "by truncating" | "by renaming";
   /** Told to refresh though its own window of five minutes has not come. */
   readonly isForced: boolean;

@@ -23,7 +23,7 @@ function newLogin(scene: Scene, options: LoginOptions = {}): string {
   return makeAuthJson(tokens, { lastRefreshAgoSec: 0, ...options });
 }
 
-/** Codex up to 0.165: the file is cut to nothing and then written. */
+/** Codex up to 0.166: the file is cut to nothing and then written. */
 async function truncateAndWrite({ home }: Scene, text: string): Promise<void> {
   const descriptor = openSync(home.authJsonPath, "w", 0o600);
   try {
@@ -37,7 +37,7 @@ async function truncateAndWrite({ home }: Scene, text: string): Promise<void> {
   }
 }
 
-/** Codex from 0.166: a temporary file, renamed under a lock on `auth.json.lock`. */
+/** Codex from 0.169: a temporary file, renamed under a lock on `auth.json.lock`. */
 function renameUnderLock({ home }: Scene, text: string): void {
   const temporary = join(home.path, "auth.json.of-codex");
   writeFileSync(temporary, text, { mode: 0o600 });
