@@ -1,5 +1,4 @@
 import { type Attempt, clearToSend, giveBack, leaveOpen, unsent } from "./attempt.js";
-import { isCodexRefreshing } from "./core/codex-window.js";
 import { changedTokens } from "./core/credential.js";
 import { describeFault } from "./core/fault.js";
 import type { CycleOutcome } from "./core/outcome.js";
@@ -20,12 +19,11 @@ export async function spendThroughCodex(
   attempt: Attempt,
 ): Promise<CycleOutcome> {
   const { credential, presented, name, ticket, dispatchCount } = attempt;
-  const isInWindow = isCodexRefreshing(credential, ports.clock.nowMs());
   try {
     const before = await readSettled(ports);
     if (!isStillPresented(before, presented)) return await giveBack(ports, attempt, adopt(before, presented));
     ports.log.write("info", "refresh_starting", `refresh: starting (via ${delegate.shownName})`);
-    // Not later: inside its own window Codex presents the token without being asked.
+    // Not later: from its start on it is Codex's affair when the token leaves.
     const obstacle = await clearToSend(ports, attempt);
     if (obstacle !== null) return await giveBack(ports, attempt, obstacle);
 
@@ -42,8 +40,7 @@ export async function spendThroughCodex(
       const rotated = changedTokens(credential, after.credential);
       return { kind: "refreshed", httpStatus: null, rotated, isRecovery: false };
     }
-    const isUnspent = reply.kind === "unasked" && (!reply.hasStarted || !isInWindow);
-    if (isUnspent) return await giveBack(ports, attempt, unsent(reply.cause));
+    if (reply.kind === "unasked") return await giveBack(ports, attempt, unsent(reply.cause));
     if (reply.kind !== "refused") {
       return await leaveOpen(ports, attempt, { httpStatus: null, cause: reply.cause, retryAfterMs: null });
     }

@@ -159,8 +159,8 @@ export interface Delegate {
 
 /** Short causes such as `codex-missing` are explained in `core/outcome.ts`. */
 export type DelegateReply =
-  /** Codex was not asked. `hasStarted`: it ran, and may have refreshed by itself. */
-  | { readonly kind: "unasked"; readonly cause: string; readonly hasStarted: boolean }
+  /** Codex was not asked. */
+  | { readonly kind: "unasked"; readonly cause: string }
   /** Codex says that it can use this login no more. */
   | { readonly kind: "refused" }
   /** Codex was asked. `cause` says why, when the store is the same as before. */

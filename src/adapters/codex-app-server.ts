@@ -88,22 +88,22 @@ async function ask(child: Codex, settings: CodexSettings): Promise<DelegateReply
   try {
     await once(child, "spawn");
   } catch (error) {
-    return { kind: "unasked", cause: spawnCause(error), hasStarted: false };
+    return { kind: "unasked", cause: spawnCause(error) };
   }
   const rpc = openRpc(child);
   const { clientVersion } = settings;
   const clientInfo = { name: "codex-auth-watchdog", title: null, version: clientVersion };
   const hello = await rpc.request("initialize", { clientInfo }, start);
-  if (hello.kind !== "result") return { kind: "unasked", cause: startCause(hello), hasStarted: true };
+  if (hello.kind !== "result") return { kind: "unasked", cause: startCause(hello) };
   rpc.notify("initialized");
   const before = await rpc.request("getAuthStatus", { includeToken: false, refreshToken: false }, start);
   if (before.kind === "result" && before.result["authMethod"] !== "chatgpt") {
-    return { kind: "unasked", cause: "codex-no-login", hasStarted: true };
+    return { kind: "unasked", cause: "codex-no-login" };
   }
 
   const answer = await rpc.request("account/read", { refreshToken: true }, deadline);
   if (answer.kind === "error" && UNKNOWN_METHOD_CODES.includes(answer.code)) {
-    return { kind: "unasked", cause: "codex-too-old", hasStarted: true };
+    return { kind: "unasked", cause: "codex-too-old" };
   }
   if (answer.kind === "gone" || answer.kind === "late") return { kind: "asked", cause: lossCause(answer) };
   // An error may be that of another request of its own (0.169.0): only this one tells what it thinks of the login.

@@ -55,12 +55,12 @@ describe("what Codex's answers mean", () => {
     [
       "it sees no login",
       'if (method === "getAuthStatus") return answer({ authMethod: null, authToken: null });',
-      { kind: "unasked", cause: "codex-no-login", hasStarted: true },
+      { kind: "unasked", cause: "codex-no-login" },
     ],
     [
       "it does not know the method",
       'if (method === "account/read") return fail(-32600);',
-      { kind: "unasked", cause: "codex-too-old", hasStarted: true },
+      { kind: "unasked", cause: "codex-too-old" },
     ],
     [
       "it knows no getAuthStatus",
@@ -70,7 +70,7 @@ describe("what Codex's answers mean", () => {
     [
       "it refuses to begin",
       'if (method === "initialize") return fail(-32600);',
-      { kind: "unasked", cause: "codex-too-old", hasStarted: true },
+      { kind: "unasked", cause: "codex-too-old" },
     ],
     [
       "its last answer makes no sense",
@@ -92,7 +92,7 @@ describe("what Codex's answers mean", () => {
       "if (params.includeToken) process.kill(process.pid, 'SIGKILL');",
       { kind: "asked", cause: "codex-died" },
     ],
-    ["it dies at once", "process.exit(2);", { kind: "unasked", cause: "codex-too-old", hasStarted: true }],
+    ["it dies at once", "process.exit(2);", { kind: "unasked", cause: "codex-too-old" }],
   ])("%s", async (_, line, expected) => {
     expect(await refresh(writeFakeCodex(directory, line + ORDINARY))).toEqual(expected);
   });
@@ -102,11 +102,11 @@ describe("what Codex's answers mean", () => {
     ["it is no program", "auth.json"],
   ])("cannot be had when %s", async (_, program) => {
     const path = program.startsWith("/") ? program : at(program);
-    expect(await refresh(path)).toEqual({ kind: "unasked", cause: "codex-missing", hasStarted: false });
+    expect(await refresh(path)).toEqual({ kind: "unasked", cause: "codex-missing" });
   });
 
   it.each([
-    ["silent from the start", "return;", { kind: "unasked", cause: "codex-silent", hasStarted: true }],
+    ["silent from the start", "return;", { kind: "unasked", cause: "codex-silent" }],
     ["silent when it is asked", 'if (method === "account/read") return;', { kind: "asked", cause: "deadline" }],
   ])("ends with the deadline: %s", async (_, line, expected) => {
     expect(await refresh(writeFakeCodex(directory, line + ORDINARY), { deadlineMs: 1_500 })).toEqual(expected);

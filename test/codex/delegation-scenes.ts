@@ -6,16 +6,11 @@ import type { Stage } from "./stage.js";
 /** Due by our margin of four hours, and far from Codex's own of five minutes, seconds. */
 const DUE_SEC = 3_600;
 
-/** How often Codex presents the token of an expired login is chance: two to ten times (0.130 to 0.169). */
-function shown(posts: number): string {
-  return posts > 1 ? "several POSTs" : count(posts);
-}
-
 async function delegate(stage: Stage): Promise<string> {
   const postsBefore = stage.postCount;
   const { code } = await stage.runWatchdog("--once", "--via", "codex", "--codex-program", stage.release.program);
   const left = (await stage.remainingProcesses()).map((each) => `, left behind: ${each}`);
-  return `exit ${code}, ${shown(stage.postCount - postsBefore)}${left.join("")}`;
+  return `exit ${code}, ${count(stage.postCount - postsBefore)}${left.join("")}`;
 }
 
 export async function delegated(stage: Stage): Promise<string> {
@@ -23,7 +18,7 @@ export async function delegated(stage: Stage): Promise<string> {
   return `${await delegate(stage)}, ${stage.isNewestSaved ? "saved" : "not saved"}`;
 }
 
-/** The same inside Codex's own window, where it refreshes before it is asked to. */
+/** The same inside Codex's own window, where it refreshes before it is asked to: the request is ours then. */
 export async function delegatedExpired(stage: Stage): Promise<string> {
   stage.logIn({ expiresInSec: -3_600 });
   const isSaved = `${await delegate(stage)}, ${stage.isNewestSaved ? "saved" : "not saved"}`;

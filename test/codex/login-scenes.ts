@@ -148,6 +148,7 @@ export function followerNext(expiresInSec: number): (stage: Stage) => Promise<st
     logInAsFollower(stage, expiresInSec);
     const codex = await stage.startCodex();
     await codex.refresh();
+    await stage.quiet();
     const postsBefore = stage.postCount;
     const next = writeNext(stage, "");
     await codex.refresh();

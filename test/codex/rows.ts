@@ -468,8 +468,8 @@ export const GROUPS: readonly Group[] = [
       },
       {
         name: "a good answer, token expired",
-        use: "it refreshes at its start, and again when asked: no token twice",
-        expected: [[ALL, "exit 0, several POSTs, saved, 0 tokens sent again"]],
+        use: "Codex would post at its start as well: sent directly",
+        expected: [[ALL, "exit 0, 1 POST, saved, 0 tokens sent again"]],
         observe: delegatedExpired,
       },
       {
@@ -480,8 +480,8 @@ export const GROUPS: readonly Group[] = [
       },
       {
         name: "401, token expired, run twice",
-        use: "exit 3, and latched; it refreshes at its start, and again when asked",
-        expected: [[ALL, "exit 3, several POSTs; then exit 3, 0 POSTs"]],
+        use: "exit 3, and latched",
+        expected: [[ALL, "exit 3, 1 POST; then exit 3, 0 POSTs"]],
         observe: delegatedTwice(login.EXPIRED, -3_600),
       },
       {
@@ -492,8 +492,8 @@ export const GROUPS: readonly Group[] = [
       },
       {
         name: "500, token expired, run twice",
-        use: "a limit of it: Codex sends an expired login's token at each use",
-        expected: [[ALL, "exit 2, several POSTs; then exit 2, 0 POSTs"]],
+        use: "Codex would send an expired login's token at each use: sent directly",
+        expected: [[ALL, "exit 2, 1 POST; then exit 2, 0 POSTs"]],
         observe: delegatedTwice(login.UNAVAILABLE, -3_600),
       },
       {

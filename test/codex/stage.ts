@@ -8,8 +8,10 @@ import type { Readable, Writable } from "node:stream";
 import { openRpc, type Rpc, type RpcReply } from "../../src/adapters/codex-app-server.js";
 import { Home } from "../support/home.js";
 import { type LoginOptions, makeAuthJson, makeTokens, type Tokens } from "../support/login.js";
-import { type RunResult, runProgram, start } from "../support/program.js";
+import { type RunResult, runProgram, start, waitUntil } from "../support/program.js";
 import { TokenServer } from "../support/token-server.js";
+
+const QUIET_MS = 1_000;
 
 /** One release of Codex, and the command that starts it. */
 export interface Release {
@@ -78,6 +80,15 @@ export class Stage {
       CODEX_REFRESH_TOKEN_URL_OVERRIDE: this.server.url,
       CODEX_REVOKE_TOKEN_URL_OVERRIDE: `${this.#backendUrl}${REVOKE_PATH}`,
     };
+  }
+
+  /** Waits until no request has come for a while: what Codex does in the background over an expired token is over. */
+  async quiet(): Promise<void> {
+    let [seen, sinceMs] = [this.postCount, Date.now()];
+    await waitUntil("the endpoint to be quiet", () => {
+      if (this.postCount !== seen) [seen, sinceMs] = [this.postCount, Date.now()];
+      return Date.now() - sinceMs >= QUIET_MS;
+    });
   }
 
   get postCount(): number {
