@@ -9,7 +9,7 @@ import {
   statSync,
 } from "node:fs";
 import { basename, dirname, join } from "node:path";
-import type { FileKind, HomeFacts, MachineFacts, OwnLockFacts } from "../core/doctor.js";
+import type { FileKind, HomeFacts, MachineFacts, OwnLockFacts } from "../core/doctor-facts.js";
 import { daemonState } from "../core/health.js";
 import { isLoopbackHost } from "../core/loopback.js";
 import { readSettled } from "../reading.js";

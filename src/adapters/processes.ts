@@ -1,6 +1,6 @@
 import { readdirSync, readFileSync, readlinkSync, realpathSync, statSync } from "node:fs";
 import { basename, dirname, isAbsolute, join } from "node:path";
-import type { CodexFacts, ProcessFacts } from "../core/doctor.js";
+import type { CodexFacts, ProcessFacts } from "../core/doctor-facts.js";
 import { parseObject } from "../core/json.js";
 import { startTicks } from "./process-identity.js";
 

@@ -1,7 +1,8 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { type Reading, readCredential } from "../../src/core/credential.js";
-import { diagnose, type FileFacts, type HomeFacts, type MachineFacts } from "../../src/core/doctor.js";
+import { diagnose } from "../../src/core/doctor.js";
+import type { FileFacts, HomeFacts, MachineFacts } from "../../src/core/doctor-facts.js";
 import { FINDINGS, type Finding, type FindingCode } from "../../src/core/findings.js";
 import { fingerprint } from "../../src/core/fingerprint.js";
 import { Secret } from "../../src/core/secret.js";
