@@ -18,6 +18,12 @@ export const LOCK_NAME = ".auth.json.watchdog.lock";
 /** As src/adapters/file-lock.ts has it. */
 export const LOCK_STALE_SEC = 15;
 
+/**
+ * Due by the margin of four hours, and not within Codex's own five minutes, in which a run reads a few files of every
+ * process of the machine: thousands of system calls before anything is at stake, seconds.
+ */
+const DUE_SEC = 3_600;
+
 /** How a run is started. */
 export interface SceneRunOptions extends RunOptions {
   /** Shell words that come before the program: `umask 077`. */
@@ -41,7 +47,7 @@ export class Scene {
     this.home = home;
     this.server = server;
     this.subject = subject;
-    this.tokens = server.admit(makeTokens());
+    this.tokens = server.admit(makeTokens({ expiresInSec: DUE_SEC }));
     home.writeAuth(makeAuthJson(this.tokens));
   }
 
