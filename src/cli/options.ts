@@ -146,7 +146,7 @@ function readDuration(given: Given | null, minSec: number): number {
 function readChoice<Choice extends string>(given: Given | null, choices: readonly Choice[]): Choice {
   const choice = choices.find((each) => each === given?.text);
   if (choice !== undefined) return choice;
-  throw new UsageError(`${given?.source}: must be one of ${choices.join(", ")}`);
+  throw new UsageError(`${given?.source}: must be ${choices.length > 1 ? "one of " : ""}${choices.join(", ")}`);
 }
 
 /** `HOST:PORT`, `[::1]:PORT`, or a port alone for loopback. */

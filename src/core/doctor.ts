@@ -267,7 +267,11 @@ function ofCodex({ path, codexLocks, codexes, file }: HomeFacts): Maybe {
     ...codexes.flatMap((codex) =>
       codex.overrides.map((name) => found("env_override", `${name} is set for ${namesOf([codex])}: ${BYPASS}`)),
     ),
-    ...torn.map((codex) => found("codex_writes_in_place", `Codex ${codex.version} (${namesOf([codex])}) ${IN_PLACE}`)),
+    // One line for a release: npm's launcher and the binary that it starts are two processes.
+    ...[...new Set(torn.map(({ version }) => version))].map((version) => {
+      const names = namesOf(torn.filter((codex) => codex.version === version));
+      return found("codex_writes_in_place", `Codex ${version} (${names}) ${IN_PLACE}`);
+    }),
     older.length > 0 &&
       found(
         "codex_older_than_file",
