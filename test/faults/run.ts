@@ -1,8 +1,9 @@
 // npm run test:faults [-- --short] [-- WORD…]: puts the program through every row, and the shell script through those
 // that it can be put through. Without --short each row that was run takes its place in the table of the README.
 import { spawnSync } from "node:child_process";
-import { readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
+import { BASELINE_PATH } from "../support/baseline.js";
 import type { Row, Trial } from "./row.js";
 import { ROWS } from "./rows.js";
 
@@ -57,7 +58,10 @@ async function main(): Promise<void> {
 
 function requireTools(rows: readonly Row[]): void {
   const needs = new Set(rows.flatMap((row) => row.needs));
+  const isCompared = rows.some(({ isComparable }) => isComparable);
   const missing = [
+    // Without it the script would lose nothing, because it would do nothing.
+    ...(isCompared && !existsSync(BASELINE_PATH) ? [`the shell script at ${BASELINE_PATH}`] : []),
     ...(needs.has("root") && process.geteuid?.() !== 0 ? ["root, for mounts and other users"] : []),
     ...(needs.has("strace") && spawnSync("strace", ["-V"]).status !== 0 ? ["strace (apt-get install strace)"] : []),
   ];
