@@ -27,6 +27,9 @@ const LAZY = {
   "asking.cjs": ["./src/cli/ask.ts"],
   "telemetry.cjs": ["./src/cli/telemetry.ts"],
   "hook.cjs": ["./src/adapters/event-hook.ts"],
+  "fleet-options.cjs": ["./src/cli/fleet-options.ts"],
+  "following.cjs": ["./src/cli/follow.ts"],
+  "keeping.cjs": ["./src/cli/store.ts"],
 };
 
 const shared = {

@@ -43,9 +43,9 @@ export async function clearToSend(ports: RefreshPorts, attempt: Attempt): Promis
   const fault = await ticket.record({ event: "dispatched", atMs: ports.clock.nowMs() });
   if (fault !== null) return { kind: "blocked", fault };
   // Once more, because that took its time.
-  const reading = ports.store.read();
+  const reading = await ports.store.read();
   if (!isStillPresented(reading, presented)) return adopt(reading, presented);
-  return isLate() || !ticket.isInPlace() || isContested(ports, name) ? busy : null;
+  return isLate() || !ticket.isInPlace() || (await isContested(ports, name)) ? busy : null;
 }
 
 /**
@@ -55,8 +55,8 @@ export async function clearToSend(ports: RefreshPorts, attempt: Attempt): Promis
  * Asked when our own ticket says "dispatched". Each of two writes its own ticket before it looks at the other's, so
  * one of them sees the other, however far their clocks are apart; both may give way.
  */
-function isContested({ tickets, clock }: RefreshPorts, { fingerprint, attempt }: TicketName): boolean {
-  const listing = tickets.list();
+async function isContested({ tickets, clock }: RefreshPorts, { fingerprint, attempt }: TicketName): Promise<boolean> {
+  const listing = await tickets.list();
   if (listing.kind === "failed") return true;
   return listing.tickets.some(
     (other) =>

@@ -40,21 +40,21 @@ export async function runCycle(
   settings: CycleSettings,
 ): Promise<CycleResult> {
   const reading = await readSettled(ports);
-  const settled = look(ports, reading, settings);
+  const settled = await look(ports, reading, settings);
   if (settled !== null) return { outcome: settled, history: settings.readHistory(), reading };
 
   const [{ refresh, historyAfter }, refreshPorts] = await Promise.all([import("./refresh.js"), openRefreshPorts()]);
   const seen = reading.kind === "login" ? reading.credential : null;
   const isSeenDue = seen !== null && decide(seen, ports.clock.nowMs(), settings.policy).kind === "due";
   const outcome = await refresh(refreshPorts, { ...settings, seenToken: seen?.refreshToken ?? null, isSeenDue });
-  const end = ports.store.read();
+  const end = await ports.store.read();
   const history = historyAfter(outcome, [reading, end], settings.readHistory(), ports.clock.nowMs());
   return { outcome, history, reading: end };
 }
 
 /** The outcome when this look settles the cycle, else null. */
-function look(ports: LookPorts, reading: Reading, settings: CycleSettings): CycleOutcome | null {
-  if (isAnswerWaiting(ports.tickets)) return null;
+async function look(ports: LookPorts, reading: Reading, settings: CycleSettings): Promise<CycleOutcome | null> {
+  if (await isAnswerWaiting(ports.tickets)) return null;
   if (reading.kind !== "login") return outcomeWithoutLogin(reading);
 
   const nowMs = ports.clock.nowMs();

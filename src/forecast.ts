@@ -28,7 +28,7 @@ export async function forecast(
   const { clock, store, tickets } = ports;
   const end = (outcome: CycleOutcome): Forecast => ({ kind: "would-end", outcome });
   const reading = await readSettled(ports);
-  if (isAnswerWaiting(tickets)) return { kind: "would-save" };
+  if (await isAnswerWaiting(tickets)) return { kind: "would-save" };
   if (reading.kind !== "login") return end(outcomeWithoutLogin(reading));
 
   const { credential } = reading;
@@ -40,13 +40,13 @@ export async function forecast(
   const untilMs = brakedUntilMs(settings.history, markOf(mark), nowMs, settings.minRefreshIntervalMs);
   if (untilMs !== null) return end({ kind: "braked", untilMs });
 
-  const listing = tickets.list();
+  const listing = await tickets.list();
   if (listing.kind === "failed") return end({ kind: "blocked", fault: listing.fault });
   const own = listing.tickets.filter((ticket) => ticket.fingerprint === mark);
   const plan = planAttempt(own, nowMs, false);
   if (plan.kind === "latched") return end({ kind: "login-required", rejection: plan.rejection, isLatched: true });
   if (plan.kind === "resting" && plan.untilMs - nowMs > RETRY_SOON_MS) return end(plan);
   if (plan.kind === "in-flight") return end({ kind: "busy", holder: describeHolder(plan.holder) });
-  const fault = store.preflight();
+  const fault = await store.preflight();
   return fault === null ? { kind: "would-refresh" } : end({ kind: "blocked", fault });
 }

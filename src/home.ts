@@ -102,13 +102,13 @@ export class Home {
    * What a machine refuses where nobody looked for it: too many open files while code is loaded, for instance. The
    * tickets keep what was in work, so that the next cycle goes on; what is no refusal is a bug, and is thrown on.
    */
-  #refusedByMachine(error: unknown): CycleResult {
+  async #refusedByMachine(error: unknown): Promise<CycleResult> {
     const fault = toFault(error, "finish the cycle in", this.codexHome);
-    const isWaiting = isAnswerWaiting(this.#ports.tickets);
+    const isWaiting = await isAnswerWaiting(this.#ports.tickets);
     const outcome = isWaiting
       ? ({ kind: "unsaved", problem: describeFault(fault) } as const)
       : ({ kind: "blocked", fault } as const);
-    return { outcome, history: this.#readLast()?.history ?? null, reading: this.store.read() };
+    return { outcome, history: this.#readLast()?.history ?? null, reading: await this.store.read() };
   }
 
   #readLast(): LastStatus | null {
@@ -131,7 +131,7 @@ export class Home {
     const name = eventOf(report, alarmOf(last?.event ?? null));
     const isDelivered = settings.onEvent === null; // To nobody.
     const news = name === null ? null : { name, atMs: nowMs, isDelivered };
-    const listing = this.#ports.tickets.list();
+    const listing = await this.#ports.tickets.list();
     this.#status = buildStatus({
       report,
       reading,

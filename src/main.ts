@@ -5,6 +5,7 @@ import { findSameHomes } from "./adapters/place.js";
 import { describeSelf } from "./adapters/process-identity.js";
 import { stderrLog } from "./adapters/stderr-log.js";
 import { systemClock } from "./adapters/system-clock.js";
+import type { Question } from "./cli/ask.js";
 import { runLoop, type Told } from "./cli/loop.js";
 import { parseArguments, type Settings } from "./cli/options.js";
 import { Pacer } from "./cli/pacer.js";
@@ -25,8 +26,23 @@ async function main(): Promise<void> {
       process.exitCode = 64; // EX_USAGE of sysexits(3)
       return;
     case "run":
-      if (parsed.command === "run") return await run(parsed.settings);
-      return await ask(parsed.command, parsed.settings);
+      return await obey(parsed.command, parsed.settings);
+  }
+}
+
+async function obey(command: Parsed["command"], settings: Settings): Promise<void> {
+  switch (command) {
+    case "run":
+      return await run(settings);
+    case "status":
+    case "check":
+    case "wait":
+    case "doctor":
+      return await ask(command, settings);
+    case "follow":
+      return await (await import("./cli/follow.js")).follow(settings);
+    default:
+      return await (await import("./cli/store.js")).keepStore(command, settings);
   }
 }
 
@@ -112,7 +128,7 @@ function contained(home: Home, hasOthers: boolean): () => Promise<Told> {
 }
 
 /** Answers a question about the homes; nothing is sent or written. */
-async function ask(command: Exclude<Parsed["command"], "run">, settings: Settings): Promise<void> {
+async function ask(command: Question, settings: Settings): Promise<void> {
   const { answer } = await import("./cli/ask.js");
   const isTerminal = process.stdout.isTTY && (process.env["NO_COLOR"] ?? "") === "";
   const { text, exitCode } = await answer(command, settings, { clock: systemClock, env: process.env, isTerminal });

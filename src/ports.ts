@@ -16,21 +16,24 @@ export interface Clock {
   sleep(durationMs: number, wake?: AbortSignal): Promise<void>;
 }
 
+/** What a store on this machine has at once, and one behind a network later. */
+export type Soon<T> = T | Promise<T>;
+
 /** The machine refused. */
 export type Failed = { readonly kind: "failed"; readonly fault: Fault };
 
-/** Where the credential lives: `auth.json` today. */
+/** Where the credential lives: `auth.json`, or a row of a database. */
 export interface CredentialStore {
-  /** What people call this place: the path of the file. */
+  /** What people call this place: the path of the file, or the database and the row. */
   readonly location: string;
   /** Reads and parses; never throws for what lies there. */
-  read(): Reading;
+  read(): Soon<Reading>;
   /** Differs from an earlier answer when the content may have changed since. Cheap; reads no content. */
   changeMark(): string;
   /** The value of `cli_auth_credentials_store` in Codex's own config, or `file` when it is not set. */
   readCredentialsStoreSetting(): Promise<string>;
   /** Null when a commit can be expected to work, else what stands in its way. Changes nothing. */
-  preflight(): Fault | null;
+  preflight(): Soon<Fault | null>;
   /**
    * Reads the newest text, asks `decide` what to do, and for a `write` puts that text in place whole and
    * durably. As little time as possible passes between the read and the write, and what another program writes
@@ -48,6 +51,12 @@ export interface CredentialStore {
   sync(): Promise<Fault | null>;
   /** Completes a write that was torn; does nothing when the store holds anything else than a mix of the two texts. */
   redo(rewrite: Rewrite): Promise<Fault | null>;
+}
+
+/** A store that answers at once. */
+export interface LocalStore extends CredentialStore {
+  read(): Reading;
+  preflight(): Fault | null;
 }
 
 /** Makes waiting orderly. Safety rests on the tickets, not on this: a lock can have two holders. */
@@ -69,7 +78,7 @@ export interface HeldLock {
 
 /** The tickets of one credential store: see `core/ticket.ts`. */
 export interface TicketBook {
-  list(): TicketListing;
+  list(): Soon<TicketListing>;
   /** Creates ticket number `attempt` for a token, unless it exists. Exclusive among all processes. */
   create(presented: Presented, attempt: number): Promise<TicketCreation>;
   /** Takes tickets away once their token is no longer in the store. Failures are left for the next run. */
@@ -87,6 +96,11 @@ export interface TicketBook {
    * goes away: nobody knows what a server puts into an error, or into half of an answer.
    */
   conclude(ticket: TicketName, verdict: TicketEvent): Promise<Fault | null>;
+}
+
+/** A book that answers at once. */
+export interface LocalTicketBook extends TicketBook {
+  list(): TicketListing;
 }
 
 export type TicketListing =

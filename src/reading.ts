@@ -9,7 +9,7 @@ export const SETTLE_STEP_MS = 25;
 export async function readSettled({ store, clock }: { store: CredentialStore; clock: Clock }): Promise<Reading> {
   const untilMs = clock.nowMs() + SETTLE_MS;
   for (;;) {
-    const reading = store.read();
+    const reading = await store.read();
     const isUnsettled = reading.kind === "torn" || reading.kind === "empty";
     if (!isUnsettled || clock.nowMs() >= untilMs) return reading;
     await clock.sleep(SETTLE_STEP_MS);
@@ -17,7 +17,7 @@ export async function readSettled({ store, clock }: { store: CredentialStore; cl
 }
 
 /** Whether an answer that was received and not brought to its end lies in a ticket. */
-export function isAnswerWaiting(tickets: TicketBook): boolean {
-  const listing = tickets.list();
+export async function isAnswerWaiting(tickets: TicketBook): Promise<boolean> {
+  const listing = await tickets.list();
   return listing.kind === "tickets" && listing.tickets.some(({ state }) => state.kind === "answered");
 }

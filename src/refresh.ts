@@ -42,11 +42,13 @@ export async function refresh(ports: RefreshPorts, request: RefreshRequest): Pro
   const setting = await ports.store.readCredentialsStoreSetting();
   if (setting !== "file") return { kind: "other-store", setting };
 
-  const untilMs = brakedAt(ports, request);
+  const untilMs = await brakedAt(ports, request);
   if (untilMs !== null) return { kind: "braked", untilMs };
 
   const entry = await enterLock(ports, request);
-  if ("kind" in entry) return entry.kind === "blocked" && isAnswerWaiting(ports.tickets) ? unsaved(entry.fault) : entry;
+  if ("kind" in entry) {
+    return entry.kind === "blocked" && (await isAnswerWaiting(ports.tickets)) ? unsaved(entry.fault) : entry;
+  }
   try {
     return await refreshUnderLock(ports, request, entry);
   } finally {
@@ -55,8 +57,9 @@ export async function refresh(ports: RefreshPorts, request: RefreshRequest): Pro
 }
 
 /** Until when the token that the look saw is held back; null when it is not. An answer that waits is never. */
-function brakedAt({ clock, tickets }: RefreshPorts, request: RefreshRequest): number | null {
-  if (request.seenToken === null || !request.isSeenDue || request.isForced || isAnswerWaiting(tickets)) return null;
+async function brakedAt({ clock, tickets }: RefreshPorts, request: RefreshRequest): Promise<number | null> {
+  if (request.seenToken === null || !request.isSeenDue || request.isForced) return null;
+  if (await isAnswerWaiting(tickets)) return null;
   const tokenMark = markOf(fingerprint(request.seenToken));
   return brakedUntilMs(request.readHistory(), tokenMark, clock.nowMs(), request.minRefreshIntervalMs);
 }
@@ -84,12 +87,12 @@ async function enterLock(ports: RefreshPorts, request: RefreshRequest): Promise<
     if (request.stop.aborted) return { kind: "stopped" };
     if (clock.nowMs() >= deadlineMs) return { kind: "busy", holder: attempt.holder };
     await clock.sleep(WAIT_STEP_MS, request.stop);
-    if (isRotatedBySibling(ports, request)) return { kind: "adopted", from: "sibling" };
+    if (await isRotatedBySibling(ports, request)) return { kind: "adopted", from: "sibling" };
   }
 }
 
-function isRotatedBySibling(ports: RefreshPorts, request: RefreshRequest): boolean {
-  const reading = ports.store.read();
+async function isRotatedBySibling(ports: RefreshPorts, request: RefreshRequest): Promise<boolean> {
+  const reading = await ports.store.read();
   if (reading.kind !== "login" || request.seenToken === null) return false;
   if (reading.credential.refreshToken.equals(request.seenToken)) return false;
   return decide(reading.credential, ports.clock.nowMs(), request.policy).kind === "fresh";
@@ -100,7 +103,7 @@ async function refreshUnderLock(ports: RefreshPorts, request: RefreshRequest, lo
   const deadlineMs = clock.nowMs() + request.lockWaitMs;
   let hasGivenWay = false;
   for (;;) {
-    const listing = ports.tickets.list();
+    const listing = await ports.tickets.list();
     if (listing.kind === "failed") return { kind: "blocked", fault: listing.fault };
     const recovered = await recover(ports, listing.tickets);
     if (recovered !== null) return recovered;
@@ -132,7 +135,7 @@ async function refreshUnderLock(ports: RefreshPorts, request: RefreshRequest, lo
           continue;
         }
         const delegate = chooseDelegate(ports, credential);
-        const fault = store.preflight() ?? delegate?.preflight() ?? null;
+        const fault = (await store.preflight()) ?? delegate?.preflight() ?? null;
         if (fault !== null) return { kind: "blocked", fault };
         // The rewrite that follows the request is tried before the token is spent.
         const rehearsal = planCommit(reading, presented, {}, clock.nowMs());
@@ -195,7 +198,7 @@ async function giveWay({ clock, store, log }: RefreshPorts, presented: Presented
     `refresh: a Codex runs on this login and may be refreshing it now; waiting ${seconds} s at most`,
   );
   const untilMs = clock.nowMs() + GIVE_WAY_MS;
-  while (clock.nowMs() < untilMs && !stop.aborted && isStillPresented(store.read(), presented)) {
+  while (clock.nowMs() < untilMs && !stop.aborted && isStillPresented(await store.read(), presented)) {
     await clock.sleep(WAIT_STEP_MS, stop);
   }
 }

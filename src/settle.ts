@@ -161,9 +161,9 @@ function encode({ from, to }: { from: { reveal(): string }; to: { reveal(): stri
 
 /** Takes away the tickets of a token that is settled, and what earlier tokens of this store left behind. */
 export async function removeTickets(ports: RefreshPorts, settled: string): Promise<void> {
-  const listing = ports.tickets.list();
+  const listing = await ports.tickets.list();
   if (listing.kind === "failed") return;
-  const reading = ports.store.read();
+  const reading = await ports.store.read();
   const current = reading.kind === "login" ? fingerprint(reading.credential.refreshToken) : null;
   const nowMs = ports.clock.nowMs();
   await ports.tickets.remove(

@@ -21,7 +21,7 @@ import type { CommitPlan } from "../core/reconcile.js";
 import { isMixOf } from "../core/rewrite.js";
 import { Secret } from "../core/secret.js";
 import type { Rewrite } from "../core/ticket.js";
-import type { CredentialStore, Failed } from "../ports.js";
+import type { Failed, LocalStore } from "../ports.js";
 import { errnoOf, toFault } from "./errno.js";
 import { isMountPoint } from "./mounts.js";
 import { findPlace, ownerFor } from "./place.js";
@@ -44,7 +44,7 @@ const LATE_WRITER_STEP_MS = 20;
  * @param realFile the file itself, for the time of a refresh: a symbolic link that is swapped meanwhile must not
  *   part an answer from the file that its token came from
  */
-export function fileCredentialStore(codexHome: string, realFile?: string): CredentialStore {
+export function fileCredentialStore(codexHome: string, realFile?: string): LocalStore {
   const location = join(codexHome, "auth.json");
   const path = realFile ?? location;
   return {

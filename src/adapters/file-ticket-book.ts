@@ -23,7 +23,7 @@ import {
   type TicketEvent,
   type TicketName,
 } from "../core/ticket.js";
-import type { Clock, OpenTicket, TicketBook } from "../ports.js";
+import type { Clock, LocalTicketBook, OpenTicket } from "../ports.js";
 import { errnoOf, toFault } from "./errno.js";
 import { findPlace, openAs, ownerFor, type Place } from "./place.js";
 import { describeSelf, lifeOf } from "./process-identity.js";
@@ -43,7 +43,7 @@ const RESERVED_BYTES = 64 * 1024;
  * `O_EXCL` makes one process the creator, also on network file systems (NFS 3 and newer), and follows no
  * symbolic link.
  */
-export function fileTicketBook(authJsonPath: string, clock: Clock): TicketBook {
+export function fileTicketBook(authJsonPath: string, clock: Clock): LocalTicketBook {
   const pathOf = ({ fingerprint, attempt }: TicketName): string =>
     findPlace(authJsonPath).own(`${fingerprint}.${attempt}.ticket`);
   return {

@@ -11,6 +11,9 @@ import { type Settings, VERSION } from "./options.js";
 import { isContent, renderStatus, reportHome, statusJson } from "./show-status.js";
 import { viewHome } from "./view.js";
 
+/** The commands that only look. */
+export type Question = Extract<CommandName, "status" | "check" | "wait" | "doctor">;
+
 /** What a question is answered with. */
 export interface Answer {
   /** For standard output, with its newline. */
@@ -27,11 +30,7 @@ interface Circumstances {
 }
 
 /** Answers a command that only looks. Nothing is sent, and nothing is written. */
-export async function answer(
-  command: Exclude<CommandName, "run">,
-  settings: Settings,
-  circumstances: Circumstances,
-): Promise<Answer> {
+export async function answer(command: Question, settings: Settings, circumstances: Circumstances): Promise<Answer> {
   switch (command) {
     case "status":
       return await tellStatus(settings, circumstances);

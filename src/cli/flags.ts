@@ -4,6 +4,8 @@ import { type Flags, type ParsedArguments, UsageError, VERSION } from "./options
 
 const WORDS = Object.keys(COMMANDS) as Exclude<CommandName, "run">[];
 
+const STORE_WORDS = WORDS.filter((word) => word.startsWith("store ")).join(", ");
+
 /** How far into a line of help the words begin that explain an option. */
 const HELP_COLUMN = 33;
 
@@ -29,7 +31,7 @@ export function parseFlags(argv: readonly string[]): ParsedCall {
     const program = buildProgram((command, options) => {
       call = { kind: "call", command, flags: toFlags(options) };
     });
-    for (const each of [program, ...program.commands]) {
+    for (const each of [program, ...program.commands, ...program.commands.flatMap(({ commands }) => commands)]) {
       each.exitOverride().configureOutput({ writeOut: (text) => output.push(text), writeErr: () => undefined });
     }
     program.parse(argv, { from: "user" });
@@ -37,6 +39,8 @@ export function parseFlags(argv: readonly string[]): ParsedCall {
   } catch (error) {
     if (error instanceof UsageError) return { kind: "usage-error", message: error.message };
     if (!(error instanceof CommanderError)) throw error;
+    if (error.code === "commander.help")
+      return { kind: "usage-error", message: `a command is missing: ${STORE_WORDS}` };
     if (error.exitCode === 0) return { kind: "show", text: output.join("") };
     const isWord = error.code === "commander.excessArguments" || error.code === "commander.unknownCommand";
     if (isWord) return { kind: "usage-error", message: unknownCommand() };
@@ -59,9 +63,11 @@ function buildProgram(onCall: (command: CommandName, options: Record<string, unk
     .enablePositionalOptions() // Or commander gives a command's options to the program, which has them too.
     .action((options: Record<string, unknown>) => onCall("run", options));
   addOptions(program, "run");
+  const groups = new Map<string, Command>();
   for (const word of WORDS) {
-    const command = program
-      .command(word)
+    const [last = word, group] = word.split(" ").reverse();
+    const command = parentOf(group, program, groups)
+      .command(last)
       .description(COMMANDS[word])
       .allowExcessArguments(false)
       .action((options: Record<string, unknown>) => {
@@ -71,6 +77,16 @@ function buildProgram(onCall: (command: CommandName, options: Record<string, unk
     addOptions(command, word);
   }
   return program.addHelpText("after", helpAfter("run"));
+}
+
+/** `store init` is the command `init` of the group `store`. */
+function parentOf(group: string | undefined, program: Command, groups: Map<string, Command>): Command {
+  if (group === undefined) return program;
+  const known = groups.get(group);
+  if (known !== undefined) return known;
+  const made = program.command(group).description("a login in PostgreSQL, for several hosts").helpCommand(false);
+  groups.set(group, made);
+  return made;
 }
 
 function addOptions(command: Command, name: CommandName): void {

@@ -3,9 +3,11 @@ import packageJson from "../../package.json" with { type: "json" };
 import type { CodexSettings } from "../adapters/codex-app-server.js";
 import type { EndpointSettings } from "../adapters/http-token-endpoint.js";
 import { isLoopbackHost } from "../core/loopback.js";
+import { Secret } from "../core/secret.js";
 import { REQUEST_DEADLINE_MS } from "../core/ticket.js";
 import type { LogLevel } from "../ports.js";
 import { parseDurationSec } from "./duration.js";
+import type { FleetSettings } from "./fleet-options.js";
 import { type CommandName, OPTIONS, TOKEN_URL } from "./option-table.js";
 
 /** Everything that the outside can set, checked. */
@@ -30,6 +32,12 @@ export interface Settings {
   readonly endpoint: EndpointSettings;
   /** How to ask Codex for the refresh; null when it is ours to send. */
   readonly codex: CodexSettings | null;
+  /** False when this process never sends a refresh token. */
+  readonly isOwner: boolean;
+  /** The text of an auth.json from the environment; null when there is none. */
+  readonly bootstrapText: Secret | null;
+  /** Null for a login in a file. */
+  readonly fleet: FleetSettings | null;
 }
 
 export interface ListenAddress {
@@ -50,7 +58,7 @@ export type Flags = ReadonlyMap<string, readonly string[]>;
 
 export const VERSION = packageJson.version;
 
-type Environment = Readonly<Record<string, string | undefined>>;
+export type Environment = Readonly<Record<string, string | undefined>>;
 
 /** The client id that is built into Codex (0.130 to 0.169). */
 const CODEX_CLIENT_ID = "app_EMoamEEZ73f0CkXaXp7hrann";
@@ -77,7 +85,8 @@ export async function parseArguments(
       : (await import("./flags.js")).parseFlags(argv);
     if (parsed.kind !== "call") return parsed;
     const isDry = parsed.flags.has("--dry-run");
-    const settings = readSettings(parsed.flags, env, home);
+    const fleet = await readFleet(parsed.command, parsed.flags, env);
+    const settings = { ...readSettings(parsed.flags, env, home), fleet };
     return { kind: "run", command: isDry ? "check" : parsed.command, settings };
   } catch (error) {
     if (error instanceof UsageError) return { kind: "usage-error", message: error.message };
@@ -86,13 +95,25 @@ export async function parseArguments(
 }
 
 /** A setting's text, and where it stands: the flag or the variable, for the message about what is wrong with it. */
-interface Given {
+export interface Given {
   readonly text: string;
   readonly source: string;
 }
 
-function readSettings(flags: Flags, env: Environment, home: string): Settings {
+/** Only a fleet's calls load what reads a fleet's settings. */
+async function readFleet(command: CommandName, flags: Flags, env: Environment): Promise<FleetSettings | null> {
   const find = (name: string): Given | null => findGiven(flags, env, name);
+  const isFleet = command === "run" ? find("--store") !== null : command === "follow" || command.startsWith("store ");
+  if (!isFleet) return null;
+  const { parseFleetSettings } = await import("./fleet-options.js");
+  const parsed = parseFleetSettings(command, { flags, env, find });
+  if (parsed.kind === "fleet") return parsed.fleet;
+  throw new UsageError(parsed.message);
+}
+
+function readSettings(flags: Flags, env: Environment, home: string): Omit<Settings, "fleet"> {
+  const find = (name: string): Given | null => findGiven(flags, env, name);
+  const bootstrap = nonBlank(env["CODEX_AUTH_JSON"]);
   return {
     codexHomes: readHomes(flags, env, home),
     isOnce: flags.has("--once"),
@@ -111,12 +132,14 @@ function readSettings(flags: Flags, env: Environment, home: string): Settings {
     isExitCode: flags.has("--exit-code"),
     endpoint: readEndpoint(env),
     codex: readCodex(find("--via"), find("--codex-program"), env),
+    isOwner: readChoice(find("CODEX_AUTH_REFRESH_OWNER"), ["1", "0"]) === "1",
+    bootstrapText: bootstrap === undefined ? null : new Secret(bootstrap),
   };
 }
 
 /** Flag before environment before preset; a blank variable counts as none. */
 function findGiven(flags: Flags, env: Environment, name: string): Given | null {
-  const row = OPTIONS.find(({ flag }) => flag?.split(" ")[0] === name);
+  const row = OPTIONS.find(({ flag, variables }) => (flag?.split(" ")[0] ?? variables[0]) === name);
   const [fromFlag] = flags.get(name) ?? [];
   if (fromFlag !== undefined) return { text: fromFlag, source: name };
   for (const variable of row?.variables ?? []) {
@@ -134,7 +157,7 @@ function readHomes(flags: Flags, env: Environment, home: string): readonly strin
 }
 
 /** Reads a duration of at least `minSec` seconds. */
-function readDuration(given: Given | null, minSec: number): number {
+export function readDuration(given: Given | null, minSec: number): number {
   const { text, source } = given ?? { text: "", source: "" };
   const seconds = parseDurationSec(text);
   if (seconds !== null && seconds >= minSec) return seconds;
@@ -195,6 +218,6 @@ function readTokenUrl(text = TOKEN_URL): URL {
   );
 }
 
-function nonBlank(value: string | undefined): string | undefined {
+export function nonBlank(value: string | undefined): string | undefined {
   return value === undefined || value.trim() === "" ? undefined : value;
 }

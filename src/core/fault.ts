@@ -1,4 +1,4 @@
-/** What the operating system refused. Adapters translate `errno` to one of these at the door. */
+/** What the operating system or the database refused. Adapters translate `errno` to one of these at the door. */
 export type FaultKind =
   | "disk-full"
   | "read-only"
@@ -12,6 +12,16 @@ export type FaultKind =
   | "missing"
   | "address-in-use"
   | "bad-address"
+  | "bad-key"
+  | "database-away"
+  | "database-login"
+  | "database-missing"
+  | "database-role"
+  | "database-schema"
+  | "database-full"
+  | "database-tls"
+  | "database-read-only"
+  | "database"
   | "io";
 
 /** A failed step: what was tried, where, and what the machine said. */
@@ -37,6 +47,16 @@ const CURES: Readonly<Record<FaultKind, string>> = {
   missing: "create it",
   "address-in-use": "choose another port, or end what listens there",
   "bad-address": "choose an address of this machine",
+  "bad-key": "put a key there that store make-key has printed",
+  "database-away": "check that PostgreSQL runs there and can be reached",
+  "database-login": "check the user, and the password in PGPASSWORD or PGPASSFILE",
+  "database-missing": "create that database, or correct --store",
+  "database-role": "grant this role what it needs: codex-auth-watchdog store init prints it",
+  "database-schema": "run codex-auth-watchdog store init",
+  "database-full": "raise the server's max_connections, or put a connection pooler before it",
+  "database-tls": "check sslmode and sslrootcert in --store, and the server's certificate",
+  "database-read-only": "connect to the primary server",
+  database: "see the database's log",
   io: "check the disk",
 };
 

@@ -31,16 +31,16 @@ export function describeCredentialStore(name: string, open: () => StoreWorld): v
       ["unreadable", "[]"],
       ["inert", '{"auth_mode":"apikey"}'],
       ["login", loginText("rt")],
-    ])("reads what is %s", (kind, text) => {
+    ])("reads what is %s", async (kind, text) => {
       const { store, put } = open();
       put(text);
-      expect(store.read().kind).toBe(kind);
+      expect((await store.read()).kind).toBe(kind);
     });
 
-    it("reads the text that is there, and tells where", () => {
+    it("reads the text that is there, and tells where", async () => {
       const { store, put } = open();
       put(loginText("rt-1"));
-      const reading = store.read();
+      const reading = await store.read();
       expect(reading.kind === "login" && reading.credential.refreshToken.reveal()).toBe("rt-1");
       expect(store.location).toMatch(/auth\.json$/);
     });
@@ -48,7 +48,7 @@ export function describeCredentialStore(name: string, open: () => StoreWorld): v
     it("shows an update the newest text, and writes the whole of what it asks for", async () => {
       const { store, put, text } = open();
       put(loginText("rt-1"));
-      store.read();
+      await store.read();
       put(loginText("rt-2"));
       const written = `${loginText("rt-3")}${" ".repeat(100_000)}é`;
 
@@ -130,16 +130,16 @@ async function create(book: TicketBook, presented = PRESENTED, attempt = 1): Pro
   return creation.ticket;
 }
 
-function list(book: TicketBook): readonly Ticket[] {
-  const listing = book.list();
+async function list(book: TicketBook): Promise<readonly Ticket[]> {
+  const listing = await book.list();
   if (listing.kind !== "tickets") throw new Error(listing.kind);
   return [...listing.tickets].sort((a, b) =>
     `${a.fingerprint}${a.attempt}`.localeCompare(`${b.fingerprint}${b.attempt}`),
   );
 }
 
-function only(book: TicketBook): Ticket {
-  const [ticket, ...more] = list(book);
+async function only(book: TicketBook): Promise<Ticket> {
+  const [ticket, ...more] = await list(book);
   if (ticket === undefined || more.length > 0) throw new Error("not one ticket");
   return ticket;
 }
@@ -151,8 +151,8 @@ export function describeTicketBook(name: string, open: () => BookWorld): void {
   const rejected = { event: "rejected", atMs: 7, rejection } as const;
 
   describe(`a ticket book: ${name}`, () => {
-    it("is empty at first", () => {
-      expect(list(open().book)).toEqual([]);
+    it("is empty at first", async () => {
+      expect(await list(open().book)).toEqual([]);
     });
 
     it("makes one creator of twenty who try at once", async () => {
@@ -178,7 +178,7 @@ export function describeTicketBook(name: string, open: () => BookWorld): void {
         await (await create(book, presented, attempt)).close();
       }
       expect((await book.create(PRESENTED, 2)).kind).toBe("exists");
-      const names = list(again).map(
+      const names = (await list(again)).map(
         ({ fingerprint: token, attempt }) => `${token === OTHER.fingerprint ? 2 : 1}:${attempt}`,
       );
       expect(names.sort()).toEqual(["1:1", "1:12", "1:2", "2:1"]);
@@ -187,22 +187,22 @@ export function describeTicketBook(name: string, open: () => BookWorld): void {
     it("shows at once what is recorded, to everybody", async () => {
       const { book, again } = open();
       const ticket = await create(book);
-      expect(only(again)).toMatchObject({ ...name1, state: { kind: "prepared" }, life: "alive" });
-      expect(only(again).prepared?.presented).toEqual(PRESENTED);
+      expect(await only(again)).toMatchObject({ ...name1, state: { kind: "prepared" }, life: "alive" });
+      expect((await only(again)).prepared?.presented).toEqual(PRESENTED);
 
       expect(await ticket.record({ event: "dispatched", atMs: 5 })).toBeNull();
-      expect(only(again).state).toEqual({ kind: "dispatched", atMs: 5, cause: null });
+      expect((await only(again)).state).toEqual({ kind: "dispatched", atMs: 5, cause: null });
 
       const body = Buffer.from('{"refresh_token":"rt-new-é"}');
       await ticket.record({ event: "answer", httpStatus: 200, base64: body.subarray(0, 25).toString("base64") });
-      expect(only(again).state.kind).toBe("dispatched");
+      expect((await only(again)).state.kind).toBe("dispatched");
       await ticket.record({ event: "answer", httpStatus: 200, base64: body.subarray(25).toString("base64") });
-      const { state } = only(again);
+      const { state } = await only(again);
       const granted = state.kind === "answered" && state.result.kind === "granted" ? state.result : null;
       expect(granted?.tokens.refresh_token?.reveal()).toBe("rt-new-é");
       await ticket.close();
       // An earlier cycle's of this very process: nobody is at work with it any more.
-      expect(only(again).life).toBe("self");
+      expect((await only(again)).life).toBe("self");
     });
 
     it("takes an answer larger than the space that it reserved", async () => {
@@ -215,7 +215,7 @@ export function describeTicketBook(name: string, open: () => BookWorld): void {
         expect(await ticket.record({ event: "answer", httpStatus: 200, base64: piece.toString("base64") })).toBeNull();
       }
       await ticket.close();
-      expect(only(again).state.kind).toBe("answered");
+      expect((await only(again)).state.kind).toBe("answered");
     });
 
     it("remembers an attempt without an answer", async () => {
@@ -224,7 +224,7 @@ export function describeTicketBook(name: string, open: () => BookWorld): void {
       await ticket.record({ event: "dispatched", atMs: 5 });
       await ticket.record({ event: "unanswered", atMs: 6, cause: "deadline" });
       await ticket.close();
-      expect(only(again).state).toMatchObject({ kind: "unanswered", atMs: 5, cause: expect.any(String) });
+      expect((await only(again)).state).toMatchObject({ kind: "unanswered", atMs: 5, cause: expect.any(String) });
     });
 
     /** A ticket whose journal holds a whole grant. */
@@ -242,12 +242,12 @@ export function describeTicketBook(name: string, open: () => BookWorld): void {
 
       expect(await book.conclude(name1, rejected)).toBeNull();
 
-      expect(only(again)).toMatchObject({ ...name1, state: { kind: "rejected", rejection } });
-      expect(only(again).prepared?.presented).toEqual(PRESENTED);
+      expect(await only(again)).toMatchObject({ ...name1, state: { kind: "rejected", rejection } });
+      expect((await only(again)).prepared?.presented).toEqual(PRESENTED);
       expect((await book.create(PRESENTED, 1)).kind).toBe("exists");
       await ticket.close();
       expect(await again.conclude(name1, rejected)).toBeNull();
-      expect(only(book).state.kind).toBe("rejected");
+      expect((await only(book)).state.kind).toBe("rejected");
     });
 
     it("forgets the answer of an attempt that came to nothing, and keeps that it was dispatched", async () => {
@@ -257,7 +257,7 @@ export function describeTicketBook(name: string, open: () => BookWorld): void {
 
       expect(await book.conclude(name1, { event: "unanswered", atMs: 6, cause: "bad-body" })).toBeNull();
 
-      expect(only(again).state).toMatchObject({ kind: "unanswered", atMs: 5, cause: expect.any(String) });
+      expect((await only(again)).state).toMatchObject({ kind: "unanswered", atMs: 5, cause: expect.any(String) });
     });
 
     it("cannot conclude a ticket that is gone, and says so", async () => {
@@ -268,9 +268,9 @@ export function describeTicketBook(name: string, open: () => BookWorld): void {
       const { book, again } = open();
       for (const attempt of [1, 2, 3]) await (await create(book, PRESENTED, attempt)).close();
       await again.remove([name1, { ...name1, attempt: 3 }, { ...name1, attempt: 99 }]);
-      expect(only(book).attempt).toBe(2);
+      expect((await only(book)).attempt).toBe(2);
       await (await create(book)).close();
-      expect(list(book)).toHaveLength(2);
+      expect(await list(book)).toHaveLength(2);
     });
 
     it("knows when a ticket was removed, or replaced by another", async () => {
@@ -284,7 +284,7 @@ export function describeTicketBook(name: string, open: () => BookWorld): void {
       expect(second.isInPlace()).toBe(true);
 
       await ticket.record({ event: "dispatched", atMs: 5 });
-      expect(only(book).state.kind).toBe("prepared");
+      expect((await only(book)).state.kind).toBe("prepared");
       await ticket.close();
       await second.close();
     });
