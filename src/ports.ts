@@ -1,6 +1,7 @@
 import type { Reading } from "./core/credential.js";
 import type { Fault } from "./core/fault.js";
 import type { CommitPlan } from "./core/reconcile.js";
+import type { Opened, SealedPlace } from "./core/seal.js";
 import type { Secret } from "./core/secret.js";
 import type { LastStatus, Status } from "./core/status.js";
 import type { Presented, Rewrite, Ticket, TicketEvent, TicketName } from "./core/ticket.js";
@@ -213,4 +214,11 @@ export interface RefreshPorts extends LookPorts {
   readonly delegate: Delegate | null;
   /** Whether a Codex runs on this login, as far as this process can see. */
   readonly isCodexRunning: () => boolean;
+}
+
+/** Seals what a store shall not be able to read. */
+export interface Sealer {
+  seal(text: Secret, place: SealedPlace): Promise<string>;
+  /** Never throws for what it is given. */
+  open(sealed: string, place: SealedPlace): Promise<Opened>;
 }

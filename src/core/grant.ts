@@ -13,6 +13,7 @@ export type RejectionCause =
   | "other-account"
   | "lost-response"
   | "refused-by-codex"
+  | "restored"
   | "unnamed";
 
 /** Whether a rejection carried no code that we know: a proxy or a captive portal may have said it. */

@@ -86,6 +86,7 @@ export const REJECTED_BECAUSE: Readonly<Record<RejectionCause, string>> = {
   unnamed: "refresh_token rejected",
   "refused-by-codex": "Codex says that it can use this login no more",
   "lost-response": "the server rotated it, and the answer of that earlier request was lost on its way",
+  restored: "this refresh token was spent before: the store was put back to an older state",
   "other-account": "the answer was for another account; nothing of it was stored",
 };
 
