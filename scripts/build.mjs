@@ -28,6 +28,7 @@ const LAZY = {
   "telemetry.cjs": ["./src/cli/telemetry.ts"],
   "hook.cjs": ["./src/adapters/event-hook.ts"],
   "fleet-options.cjs": ["./src/cli/fleet-options.ts"],
+  "fleet.cjs": ["./src/fleet.ts"],
   "following.cjs": ["./src/cli/follow.ts"],
   "keeping.cjs": ["./src/cli/store.ts"],
 };
@@ -89,9 +90,12 @@ async function collectLicenses(paths) {
   const sorted = [...packages].sort((a, b) => a.localeCompare(b));
   const notices = sorted.map(async (path) => {
     const { name, version, license } = JSON.parse(await readFile(join(root, path, "package.json"), "utf8"));
-    const file = (await readdir(join(root, path))).find((entry) => /^licen[cs]e/i.test(entry));
-    if (file === undefined) throw new Error(`${name} has no licence file: its code can't be bundled`);
-    const text = await readFile(join(root, path, file), "utf8");
+    const files = await readdir(join(root, path));
+    const file = files.find((entry) => /^licen[cs]e/i.test(entry)) ?? files.find((entry) => /^readme/i.test(entry));
+    const whole = await readFile(join(root, path, file ?? "package.json"), "utf8");
+    // Where it has no file of its own it is a part of the readme.
+    const text = /^licen[cs]e/i.test(file ?? "") ? whole : (/^#+ *licen[cs]e.*\n([^]*)/im.exec(whole)?.[1] ?? "");
+    if (!/permission/i.test(text)) throw new Error(`${name} has no licence text: its code can't be bundled`);
     return `${name} ${version} (${license})\n\n${text.trim()}\n`;
   });
   return (await Promise.all(notices)).join(`\n${"-".repeat(80)}\n\n`);

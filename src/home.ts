@@ -2,6 +2,7 @@ import { toFault } from "./adapters/errno.js";
 import { fileCredentialStore } from "./adapters/file-credential-store.js";
 import { fileStatusSink } from "./adapters/file-status-sink.js";
 import { fileTicketBook } from "./adapters/file-ticket-book.js";
+import { watchFile } from "./adapters/file-watch.js";
 import { findPlace } from "./adapters/place.js";
 import { describeSelf, lifeOf } from "./adapters/process-identity.js";
 import type { Told } from "./cli/loop.js";
@@ -17,6 +18,7 @@ import { nextCheckMs } from "./core/schedule.js";
 import { buildStatus, type LastStatus, readStatus, type Status } from "./core/status.js";
 import type { Holder } from "./core/ticket.js";
 import { type CycleResult, runCycle } from "./cycle.js";
+import type { Fleet } from "./fleet.js";
 import type { Clock, CredentialStore, Log, LookPorts, RefreshPorts, StatusSink } from "./ports.js";
 import { isAnswerWaiting } from "./reading.js";
 
@@ -43,12 +45,17 @@ export interface HomePorts extends LookPorts {
   readonly openRefreshPorts: () => Promise<RefreshPorts>;
   /** A number from 0 up to 1, another one each time. */
   readonly random: () => number;
+  /** Calls back when the login may have changed, as far as anybody tells; the result ends it. */
+  readonly watch: (onEvent: () => void) => () => void;
 }
 
 /** One home, and what this process remembers of it from one cycle to the next. */
 export class Home {
   readonly codexHome: string;
   readonly store: CredentialStore;
+  /** What this home's times go by. */
+  readonly clock: Clock;
+  readonly watch: HomePorts["watch"];
   readonly #company: Company;
   readonly #ports: HomePorts;
   readonly #policy: RefreshPolicy;
@@ -64,6 +71,8 @@ export class Home {
     const { settings, daemon } = company;
     this.codexHome = codexHome;
     this.store = ports.store;
+    this.clock = ports.clock;
+    this.watch = ports.watch;
     this.#company = company;
     this.#ports = ports;
     this.#policy = { ...settings, jitter: daemon === null ? 0 : ports.random() };
@@ -116,8 +125,8 @@ export class Home {
   }
 
   async #tell({ outcome, history, reading }: CycleResult): Promise<Told> {
-    const { settings, clock } = this.#company;
-    const nowMs = clock.nowMs();
+    const { settings } = this.#company;
+    const nowMs = this.clock.nowMs();
     const last = this.#readLast();
     const report = reportOutcome(outcome, this.store.location);
     const failureCount = report.exitCode >= 2 ? (last?.failureCount ?? 0) + 1 : 0;
@@ -220,15 +229,30 @@ function filePorts(codexHome: string, { clock, settings, logFor }: Company): Hom
     sink: fileStatusSink(codexHome),
     openRefreshPorts: async () => await openRefreshPorts(ports, codexHome, settings),
     random: Math.random,
+    watch: (onEvent) => watchFile(store.location, onEvent),
+  };
+}
+
+/** The doors of a login in PostgreSQL; in `codexHome` lie this host's lock, journal and status. */
+export function fleetPorts(fleet: Fleet, codexHome: string, { settings, logFor }: Company): HomePorts {
+  const { clock, store, tickets, watch, journalPath } = fleet;
+  const ports = { clock, store, tickets, log: logFor(codexHome) };
+  return {
+    ...ports,
+    sink: fileStatusSink(codexHome),
+    openRefreshPorts: async () => {
+      const doors = await openDoors(ports, journalPath, settings);
+      // No Codex refreshes what lies in a database.
+      return { ...ports, ...doors, delegate: null, isCodexRunning: () => false };
+    },
+    random: Math.random,
+    watch,
   };
 }
 
 /** Loads what only a refresh needs: the lock library and the HTTP client. */
 async function openRefreshPorts(ports: LookPorts, codexHome: string, settings: Settings): Promise<RefreshPorts> {
-  await closeDebugger();
-  const [{ fileLock }, { httpTokenEndpoint }, { isCodexRunning }, codex] = await Promise.all([
-    import("./adapters/file-lock.js"),
-    import("./adapters/http-token-endpoint.js"),
+  const [{ isCodexRunning }, codex] = await Promise.all([
     import("./adapters/processes.js"),
     settings.codex === null ? null : import("./adapters/codex-app-server.js"),
   ]);
@@ -238,15 +262,26 @@ async function openRefreshPorts(ports: LookPorts, codexHome: string, settings: S
     ...ports,
     store: fileCredentialStore(codexHome, file),
     tickets: fileTicketBook(file, ports.clock),
-    lock: fileLock(file, ports.clock, () =>
-      ports.log.write(
-        "warn",
-        "lock_compromised",
-        "refresh: the lock was taken over by another process; the ticket still guards the token",
-      ),
-    ),
-    endpoint: httpTokenEndpoint(settings.endpoint),
+    ...(await openDoors(ports, file, settings)),
     delegate: settings.codex === null || codex === null ? null : codex.codexAppServer(settings.codex, codexHome, file),
     isCodexRunning: () => isCodexRunning(codexHome),
   };
+}
+
+/** Lock and endpoint: the same for a file and for a database. */
+async function openDoors(
+  { clock, log }: LookPorts,
+  file: string,
+  settings: Settings,
+): Promise<Pick<RefreshPorts, "lock" | "endpoint">> {
+  await closeDebugger();
+  const [{ fileLock }, { httpTokenEndpoint }] = await Promise.all([
+    import("./adapters/file-lock.js"),
+    import("./adapters/http-token-endpoint.js"),
+  ]);
+  const onCompromised = (): void => {
+    const line = "refresh: the lock was taken over by another process; the ticket still guards the token";
+    log.write("warn", "lock_compromised", line);
+  };
+  return { lock: fileLock(file, clock, onCompromised), endpoint: httpTokenEndpoint(settings.endpoint) };
 }

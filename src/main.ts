@@ -1,6 +1,5 @@
 import { setMaxListeners } from "node:events";
 import { homedir } from "node:os";
-import { watchFile } from "./adapters/file-watch.js";
 import { findSameHomes } from "./adapters/place.js";
 import { describeSelf } from "./adapters/process-identity.js";
 import { stderrLog } from "./adapters/stderr-log.js";
@@ -11,8 +10,9 @@ import { parseArguments, type Settings } from "./cli/options.js";
 import { Pacer } from "./cli/pacer.js";
 import { closeDebugger, type Signals, takeSignals } from "./cli/signals.js";
 import { worstExitCode } from "./core/outcome.js";
-import { type Company, Home } from "./home.js";
-import type { Log } from "./ports.js";
+import type { Fleet } from "./fleet.js";
+import { type Company, fleetPorts, Home } from "./home.js";
+import type { Clock, Log } from "./ports.js";
 
 /** Runs the program; the only place that reads the arguments and the environment. */
 async function main(): Promise<void> {
@@ -22,12 +22,16 @@ async function main(): Promise<void> {
       process.stdout.write(parsed.text);
       return;
     case "usage-error":
-      process.stderr.write(`codex-auth-watchdog: ${parsed.message}\nTry codex-auth-watchdog --help\n`);
+      process.stderr.write(usageLine(parsed.message));
       process.exitCode = 64; // EX_USAGE of sysexits(3)
       return;
     case "run":
       return await obey(parsed.command, parsed.settings);
   }
+}
+
+function usageLine(message: string): string {
+  return `codex-auth-watchdog: ${message}\nTry codex-auth-watchdog --help\n`;
 }
 
 async function obey(command: Parsed["command"], settings: Settings): Promise<void> {
@@ -73,7 +77,15 @@ async function run(settings: Settings): Promise<void> {
     daemon: settings.isOnce ? null : describeSelf(),
     observe: telemetry?.observe ?? null,
   };
-  const homes = codexHomes.map((codexHome) => new Home(codexHome, company));
+  const fleet = await openFleet(settings, clock);
+  if (fleet !== null && "message" in fleet) {
+    process.stderr.write(usageLine(fleet.message));
+    process.exitCode = 64; // EX_USAGE of sysexits(3)
+    return;
+  }
+  const homes = codexHomes.map(
+    (codexHome) => new Home(codexHome, company, fleet === null ? undefined : fleetPorts(fleet, codexHome, company)),
+  );
   if (settings.isOnce) {
     const told = await Promise.all(homes.map((home) => contained(home, homes.length > 1)()));
     process.exitCode = worstExitCode(told.map(({ exitCode }) => exitCode));
@@ -93,6 +105,18 @@ async function run(settings: Settings): Promise<void> {
     log.write("info", "stopped", "watchdog: stopped");
   }
   await telemetry?.close();
+  await fleet?.close();
+}
+
+/** The login in PostgreSQL, where it is to be looked after; null for one in a file. */
+async function openFleet(settings: Settings, clock: Clock): Promise<Fleet | { readonly message: string } | null> {
+  const [codexHome = ""] = settings.codexHomes;
+  if (settings.fleet === null) return null;
+  const opened = (await import("./fleet.js")).openFleet(settings.fleet, codexHome, clock);
+  if (opened.kind !== "opened") return opened;
+  // Or the first cycle's own look would count as news.
+  if (!settings.isOnce) await opened.fleet.store.read();
+  return opened.fleet;
 }
 
 function isObserved({ http, metricsFile }: Settings): boolean {
@@ -105,10 +129,9 @@ async function loop(
   signals: Signals,
   tick: ((codexHome: string) => void) | null,
 ): Promise<void> {
-  const watch = (onEvent: () => void): (() => void) => watchFile(home.store.location, onEvent);
   const onTick = (): void => tick?.(home.codexHome);
-  const { changeMark } = home.store;
-  await runLoop({ clock: systemClock, changeMark, watch, cycle, onTick }, signals);
+  const { clock, watch, store } = home;
+  await runLoop({ clock, changeMark: store.changeMark, watch, cycle, onTick }, signals);
 }
 
 /** After a bug in one of several homes the others go on, and this one is looked at again, milliseconds. */

@@ -77,6 +77,12 @@ function readFleetSettings(command: CommandName, { flags, env, find }: Call): Fl
   if (command === "follow" && !isFromWeb && follow.pollSec > MAX_STORE_POLL_SEC) {
     throw new UsageError(`--poll: a follower of the store looks every ${MAX_STORE_POLL_SEC} s at least`);
   }
+  if (command === "run" && find("--via") !== null) {
+    throw new UsageError("--via codex refreshes a file: it can't be asked for a login in --store");
+  }
+  if (command === "run" && (flags.get("--codex-home")?.length ?? 0) > 1) {
+    throw new UsageError("--codex-home: with --store there is one, for this host's journal and status");
+  }
   const credentialId = find("--credential")?.text ?? "";
   if (!/^[\w.@-]{1,100}$/.test(credentialId)) {
     throw new UsageError("--credential: a name is 1 to 100 letters, digits, and _ . @ -");

@@ -281,6 +281,7 @@ export async function simulateWatchdog(scenario: Scenario): Promise<Figures> {
           return null;
         },
       },
+      watch: () => () => undefined,
       openRefreshPorts: () => Promise.resolve(ports),
       random,
     });
