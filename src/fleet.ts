@@ -51,8 +51,7 @@ export function openFleet(settings: FleetSettings, codexHome: string, system: Cl
   const parts = { db, credentialId, clock, ownerName };
   const store = postgresCredentialStore({
     ...parts,
-    ownerSealer: joseSealer(ownerKeys.keys),
-    followerSealer: joseSealer(followerKeys.keys),
+    sealers: { owner: joseSealer(ownerKeys.keys), follower: joseSealer(followerKeys.keys) },
     versionMark: versionMark(journalPath),
   });
   const fleet: Fleet = {

@@ -46,7 +46,7 @@ async function obey(command: Parsed["command"], settings: Settings): Promise<voi
     case "follow":
       return await (await import("./cli/follow.js")).follow(settings);
     default:
-      return await (await import("./cli/store.js")).keepStore(command, settings);
+      return await (await import("./cli/store.js")).keepStore(command, settings, isTerminal());
   }
 }
 
@@ -153,10 +153,15 @@ function contained(home: Home, hasOthers: boolean): () => Promise<Told> {
 /** Answers a question about the homes; nothing is sent or written. */
 async function ask(command: Question, settings: Settings): Promise<void> {
   const { answer } = await import("./cli/ask.js");
-  const isTerminal = process.stdout.isTTY && (process.env["NO_COLOR"] ?? "") === "";
-  const { text, exitCode } = await answer(command, settings, { clock: systemClock, env: process.env, isTerminal });
+  const circumstances = { clock: systemClock, env: process.env, isTerminal: isTerminal() };
+  const { text, exitCode } = await answer(command, settings, circumstances);
   process.stdout.write(text);
   process.exitCode = exitCode;
+}
+
+/** Whether a person reads standard output on a terminal that shows colours. */
+function isTerminal(): boolean {
+  return process.stdout.isTTY && (process.env["NO_COLOR"] ?? "") === "";
 }
 
 type Parsed = Extract<Awaited<ReturnType<typeof parseArguments>>, { kind: "run" }>;

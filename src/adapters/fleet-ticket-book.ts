@@ -13,7 +13,7 @@ export interface FleetBookParts {
 }
 
 /** Of the ended ones only those count that name the token in the store. */
-const LIST = `select s.refresh_fp, s.attempt, s.prepared, s.verdict,
+export const LIST = `select s.refresh_fp, s.attempt, s.prepared, s.verdict,
     extract(epoch from s.started_at) * 1000 as started_ms, extract(epoch from s.dispatched_at) * 1000 as dispatched_ms,
     extract(epoch from c.expires_at) * 1000 as expires_ms
   from codex_auth.spend as s left join codex_auth.credential as c on c.id = s.credential
@@ -162,7 +162,8 @@ function merge(local: Extract<TicketListing, { kind: "tickets" }>, rows: readonl
   return [...own, ...others.map(({ ticket }): Merged => ({ ticket, isTold: true }))];
 }
 
-function ticketOf(row: Row, nowMs: number): Ticket {
+/** A row of the list as a ticket, for one who sees nothing else of it. */
+export function ticketOf(row: Row, nowMs: number): Ticket {
   const text = rowAsTicketText(String(row["prepared"]), numberOf(row["dispatched_ms"]), textOf(row["verdict"]));
   const read = readTicketText(text);
   return {

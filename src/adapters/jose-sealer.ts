@@ -18,10 +18,7 @@ const MAX_SEALED_CHARS = 32 * 1024 * 1024;
  * @param keys the first seals, all open
  */
 export function joseSealer(keys: readonly SealKey[]): Sealer {
-  const known = keys.map(({ text }) => {
-    const bytes = Buffer.from(text.reveal(), "base64url");
-    return { id: keyIdOf(bytes), bytes };
-  });
+  const known = keys.map((key) => ({ id: keyIdOf(key), bytes: bytesOf(key) }));
   return {
     seal: async (text, { credentialId, version, column }) => {
       const [key] = known;
@@ -85,6 +82,10 @@ export function makeKey(): Secret {
 }
 
 /** Names a key without telling it: 96 bits of its SHA-256. */
-function keyIdOf(bytes: Uint8Array): string {
-  return createHash("sha256").update(bytes).digest("base64url").slice(0, 16);
+export function keyIdOf(key: SealKey): string {
+  return createHash("sha256").update(bytesOf(key)).digest("base64url").slice(0, 16);
+}
+
+function bytesOf({ text }: SealKey): Uint8Array {
+  return Buffer.from(text.reveal(), "base64url");
 }

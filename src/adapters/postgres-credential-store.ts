@@ -1,13 +1,13 @@
-import { type Credential, type Reading, readCredential } from "../core/credential.js";
+import { type Reading, readCredential } from "../core/credential.js";
 import { describeUnreadable } from "../core/fault.js";
 import { fingerprint } from "../core/fingerprint.js";
 import { nextVersion, RESTORED_PROBLEM } from "../core/fleet.js";
 import { toFollowerText } from "../core/follower-text.js";
 import { describeUnopened } from "../core/seal.js";
-import { Secret } from "../core/secret.js";
-import type { CredentialStore, Sealer } from "../ports.js";
+import type { CredentialStore } from "../ports.js";
 import type { DatabaseClock } from "./database-clock.js";
-import type { Postgres, QueryResult, Row } from "./postgres.js";
+import type { Postgres, Row } from "./postgres.js";
+import { type Sealers, writeRow } from "./postgres-row.js";
 import type { VersionMark } from "./version-mark.js";
 
 /** How often a commit starts anew because another owner has just written. */
@@ -17,8 +17,7 @@ const MAX_TRIES = 5;
 export interface PostgresStoreParts {
   readonly db: Postgres;
   readonly credentialId: string;
-  readonly ownerSealer: Sealer;
-  readonly followerSealer: Sealer;
+  readonly sealers: Sealers;
   /** Set with each reading. */
   readonly clock: DatabaseClock;
   readonly versionMark: VersionMark;
@@ -34,12 +33,6 @@ export interface PostgresStore extends CredentialStore {
 
 const SELECT = `select c.version, c.refresh_fp, c.sealed_owner, extract(epoch from clock_timestamp()) * 1000 as now_ms
   from (select 1) as one left join codex_auth.credential as c on c.id = $1`;
-
-const UPDATE = `update codex_auth.credential
-  set version = $3, refresh_fp = $4, account_ids = $5, sealed_owner = $6, sealed_follower = $7,
-    expires_at = to_timestamp($8::double precision / 1000), last_refresh = to_timestamp($9::double precision / 1000),
-    updated_at = clock_timestamp(), updated_by = $10
-  where id = $1 and version = $2 returning version`;
 
 /** Whether what a refresh writes can be written, asked before a token is spent. */
 const PREFLIGHT = `select has_any_column_privilege('codex_auth.credential', 'update')
@@ -91,7 +84,8 @@ export function postgresCredentialStore(parts: PostgresStoreParts): PostgresStor
         const plan = decide(before.reading);
         if (plan.kind !== "write" || before.version === null) return plan;
         const version = nextVersion(before.version, parts.clock.nowMs());
-        const result = await write(parts, before.version, version, plan.text);
+        const write = { credentialId, from: before.version, version, text: plan.text, updatedBy: parts.ownerName };
+        const result = await writeRow(db, parts.sealers, write);
         if ("fault" in result) return result;
         if (result.rows.length === 0) continue; // Another owner, or a new login: its word is heard in the next round.
         seen = version;
@@ -105,7 +99,7 @@ export function postgresCredentialStore(parts: PostgresStoreParts): PostgresStor
   };
 }
 
-async function readRow({ db, credentialId, ownerSealer, clock }: PostgresStoreParts): Promise<Content> {
+async function readRow({ db, credentialId, sealers, clock }: PostgresStoreParts): Promise<Content> {
   const askedAtMs = clock.systemNowMs();
   const result = await db.query({ step: "read", text: SELECT, values: [credentialId], isRepeatable: true });
   const unreadable = (problem: string): Content => ({ version: null, reading: { kind: "unreadable", problem } });
@@ -117,7 +111,7 @@ async function readRow({ db, credentialId, ownerSealer, clock }: PostgresStorePa
 
   const version = Number(row["version"]);
   const place = { credentialId, version, column: "owner" } as const;
-  const opened = await ownerSealer.open(String(row["sealed_owner"]), place);
+  const opened = await sealers.owner.open(String(row["sealed_owner"]), place);
   if (opened.kind !== "opened") return unreadable(describeUnopened(opened, "owner"));
   const text = opened.text.reveal();
   const reading = readCredential(text);
@@ -130,24 +124,4 @@ async function readRow({ db, credentialId, ownerSealer, clock }: PostgresStorePa
 /** The spend rows go by the name of the token that stands in the row: it must be the name of the sealed one. */
 function isOfRow(reading: Reading, row: Row): boolean {
   return reading.kind !== "login" || fingerprint(reading.credential.refreshToken) === row["refresh_fp"];
-}
-
-async function write(parts: PostgresStoreParts, from: number, version: number, text: string): Promise<QueryResult> {
-  const { db, credentialId, ownerSealer, followerSealer, ownerName } = parts;
-  const reading = readCredential(text);
-  const follower = toFollowerText(text);
-  if (reading.kind !== "login" || follower === null) throw new Error("a commit of what is no login");
-  const { credential } = reading;
-  const place = { credentialId, version };
-  const [sealedOwner, sealedFollower] = await Promise.all([
-    ownerSealer.seal(new Secret(text), { ...place, column: "owner" }),
-    followerSealer.seal(new Secret(follower), { ...place, column: "follower" }),
-  ]);
-  const values = [credentialId, from, version, ...columnsOf(credential), sealedOwner, sealedFollower];
-  const [expiresAtMs, lastRefreshMs] = [credential.accessClaims.expiresAtMs, credential.lastRefreshMs];
-  return await db.query({ step: "write to", text: UPDATE, values: [...values, expiresAtMs, lastRefreshMs, ownerName] });
-}
-
-function columnsOf(credential: Credential): readonly [refreshFp: string, accountIds: string] {
-  return [fingerprint(credential.refreshToken), JSON.stringify(credential.accountIds)];
 }

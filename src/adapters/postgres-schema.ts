@@ -48,19 +48,27 @@ create trigger tell after insert or update of version on codex_auth.credential
   for each row execute function codex_auth.tell();`,
 ];
 
-/** Takes a transaction's time; two that begin at once do it one after the other. */
-export const PREPARE = `select pg_advisory_xact_lock(hashtext('codex_auth'));
+/**
+ * Creates what is missing, step by step, and can be run again and again: those who begin at once do it one after the other.
+ * As one text it is one transaction.
+ */
+export function migrationSql(): string {
+  const steps = MIGRATIONS.map((sql, index) => {
+    const number = index + 1;
+    return `if not exists (select from codex_auth.migration where number = ${number}) then
+${sql}
+insert into codex_auth.migration (number) values (${number});
+end if;`;
+  });
+  return `do $migrate$ begin
+perform pg_advisory_xact_lock(hashtext('codex_auth'));
 create schema if not exists codex_auth;
 create table if not exists codex_auth.migration (
   number integer primary key,
   applied_at timestamptz not null default clock_timestamp()
-);`;
-
-/** The steps from a version on, as one text. */
-export function migrationsAfter(version: number): string {
-  return MIGRATIONS.slice(version)
-    .map((sql, index) => `${sql}\ninsert into codex_auth.migration (number) values (${version + index + 1});`)
-    .join("\n");
+);
+${steps.join("\n")}
+end $migrate$;`;
 }
 
 /** What the database roles of a fleet may do. Names are quoted: they may hold anything. */

@@ -41,26 +41,43 @@ const STATE_WORDS: Readonly<Record<HealthState, string>> = {
   unsaved: "NOT SAVED YET",
 };
 
-type Paint = (colour: keyof typeof COLOURS, text: string) => string;
+/** Colours a text, where somebody sees it. */
+export type Paint = (colour: keyof typeof COLOURS, text: string) => string;
 
 /** A home for a person: a few lines, the state first. */
 export function renderStatus(report: HomeReport, isTerminal: boolean): string {
   const { view, health, nowMs, daemon } = report;
-  const paint: Paint = (colour, text) => (isTerminal ? `\u001b[${COLOURS[colour]}m${text}\u001b[0m` : text);
-  const rows: (readonly [string, string])[] = [
-    ["state", `${paint(health.state, `● ${STATE_WORDS[health.state]}`)}: ${health.headline}`],
-  ];
+  const paint = painter(isTerminal);
+  const rows: (readonly [string, string])[] = [stateRow(health, paint)];
   if (health.action !== null) rows.push(["do", paint("bold", health.action)]);
   if (view.reading.kind === "login") rows.push(...loginRows(view.reading.credential, report, paint));
   rows.push(["last", describeLast(view, nowMs)], ["next", describeNext(view, nowMs, daemon)]);
   rows.push(["watchdog", describeDaemon(view, nowMs, daemon, paint)]);
   for (const name of view.setAside)
     rows.push(["set aside", `${name}: an answer that could not be told from a newer login`]);
-  const lines = rows.map(([name, text]) => `  ${paint("dim", name.padEnd(10))} ${text}`);
-  return [paint("bold", view.location), ...lines, ""].join("\n");
+  return renderRows(view.location, rows, paint);
 }
 
-function loginRows(credential: Credential, report: HomeReport, paint: Paint): (readonly [string, string])[] {
+export function painter(isTerminal: boolean): Paint {
+  return (colour, text) => (isTerminal ? `\u001b[${COLOURS[colour]}m${text}\u001b[0m` : text);
+}
+
+/** The first row: how it stands, in colour. */
+export function stateRow({ state, headline }: Health, paint: Paint): readonly [string, string] {
+  return ["state", `${paint(state, `● ${STATE_WORDS[state]}`)}: ${headline}`];
+}
+
+/** Lines under a name that stands above them. */
+export function renderRows(title: string, rows: readonly (readonly [string, string])[], paint: Paint): string {
+  const lines = rows.map(([name, text]) => `  ${paint("dim", name.padEnd(10))} ${text}`);
+  return [paint("bold", title), ...lines, ""].join("\n");
+}
+
+export function loginRows(
+  credential: Credential,
+  report: Pick<HomeReport, "nowMs" | "policy">,
+  paint: Paint,
+): (readonly [string, string])[] {
   const { nowMs, policy } = report;
   const { email, plan } = credential.idClaims;
   const who = email ?? credential.accountIds[0] ?? "an account without a name";

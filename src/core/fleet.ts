@@ -51,3 +51,11 @@ export function spentVerdict(nowMs: number): string {
 /** Why a credential that is older than one seen before is not touched, in words that follow the store's name. */
 export const RESTORED_PROBLEM =
   "is older than what this host has seen of it (a restored backup?), so its refresh token may be spent; put a new login with codex-auth-watchdog store put";
+
+/** An owner shows itself every half minute; one that missed a few of them is taken for dead, milliseconds. */
+const OWNER_SILENT_MS = 180_000;
+
+/** @param seenMs when an owner was seen last, by the clock that `nowMs` is of; null when none ever was */
+export function isOwnerAlive(seenMs: number | null, nowMs: number): boolean {
+  return seenMs !== null && nowMs - seenMs < OWNER_SILENT_MS;
+}
