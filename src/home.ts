@@ -152,6 +152,7 @@ export class Home {
       setAside: listing.kind === "tickets" ? listing.setAside : [],
       ...loopOf(this.#company, last, nextCheckAtMs),
       event: news ?? last?.event ?? null,
+      follows: null,
     });
     this.#write(this.#status, outcome);
     const missed = this.#isFirst && last?.event?.isDelivered === false ? last.event : null;

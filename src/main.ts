@@ -22,12 +22,15 @@ async function main(): Promise<void> {
       process.stdout.write(parsed.text);
       return;
     case "usage-error":
-      process.stderr.write(usageLine(parsed.message));
-      process.exitCode = 64; // EX_USAGE of sysexits(3)
-      return;
+      return end({ exitCode: 64, message: parsed.message }); // EX_USAGE of sysexits(3)
     case "run":
       return await obey(parsed.command, parsed.settings);
   }
+}
+
+function end({ exitCode, message }: { readonly exitCode: number; readonly message?: string }): void {
+  if (message !== undefined) process.stderr.write(usageLine(message));
+  process.exitCode = exitCode;
 }
 
 function usageLine(message: string): string {
@@ -44,7 +47,7 @@ async function obey(command: Parsed["command"], settings: Settings): Promise<voi
     case "doctor":
       return await ask(command, settings);
     case "follow":
-      return await (await import("./cli/follow.js")).follow(settings);
+      return end(await (await import("./cli/follow.js")).follow(settings));
     default:
       return await (await import("./cli/store.js")).keepStore(command, settings, isTerminal());
   }
@@ -78,11 +81,7 @@ async function run(settings: Settings): Promise<void> {
     observe: telemetry?.observe ?? null,
   };
   const fleet = await openFleet(settings, clock);
-  if (fleet !== null && "message" in fleet) {
-    process.stderr.write(usageLine(fleet.message));
-    process.exitCode = 64; // EX_USAGE of sysexits(3)
-    return;
-  }
+  if (fleet !== null && "message" in fleet) return end({ exitCode: 64, message: fleet.message });
   const homes = codexHomes.map(
     (codexHome) => new Home(codexHome, company, fleet === null ? undefined : fleetPorts(fleet, codexHome, company)),
   );

@@ -222,3 +222,29 @@ export interface Sealer {
   /** Never throws for what it is given. */
   open(sealed: string, place: SealedPlace): Promise<Opened>;
 }
+
+/** Where a follower gets its copy from. */
+export interface FollowSource {
+  /** For people: without a password. */
+  readonly location: string;
+  /** Expected failures are values. */
+  fetch(): Promise<Fetched>;
+  /** Calls back when there may be something new, as far as the source tells; the result ends it. */
+  watch(onNews: () => void): () => void;
+  close(): Promise<void>;
+}
+
+export type Fetched =
+  | {
+      readonly kind: "fetched";
+      /** The text of an auth.json. */
+      readonly text: Secret;
+      /** The source's number for it, which only rises; null where it has none. */
+      readonly version: number | null;
+      /** When somebody was seen that refreshes the login, by this machine's clock, milliseconds since 1970; null when unknown. */
+      readonly ownerSeenAtMs: number | null;
+      /** Null where the source does not tell. */
+      readonly isOwnerAlive: boolean | null;
+    }
+  /** `problem` follows the location and says what to do; `isFinal` when waiting does not mend it. */
+  | { readonly kind: "unavailable"; readonly problem: string; readonly isFinal: boolean };

@@ -1,26 +1,15 @@
-import { readFileSync } from "node:fs";
 import { Readable } from "node:stream";
-import { rootCertificates } from "node:tls";
-import { Agent, type Dispatcher, EnvHttpProxyAgent, request } from "undici";
-import { isLoopbackHost } from "../core/loopback.js";
+import { type Dispatcher, request } from "undici";
 import type { EndpointReply, TokenEndpoint, TokenRequest } from "../ports.js";
+import { codeOf, type NetworkSettings, openDispatcher } from "./http-dispatcher.js";
 
-export interface EndpointSettings {
+export interface EndpointSettings extends NetworkSettings {
   readonly url: URL;
   readonly clientId: string;
   readonly userAgent: string;
   /** How long a request may take in all, milliseconds. */
   readonly deadlineMs: number;
-  /** Proxies as URLs, empty when there is none. */
-  readonly httpProxy: string;
-  readonly httpsProxy: string;
-  /** Hosts that are reached directly, in the usual comma-separated form. */
-  readonly noProxy: string;
-  /** A PEM file with further certificate authorities, null when there is none. */
-  readonly caFile: string | null;
 }
-
-const CONNECT_TIMEOUT_MS = 10_000;
 
 /** What a process that wakes up late has for reading an answer that lies in its socket, milliseconds. */
 const LAST_LOOK_MS = 1_000;
@@ -42,8 +31,8 @@ export function httpTokenEndpoint(settings: EndpointSettings): TokenEndpoint {
   return {
     shownUrl: `${settings.url.origin}${settings.url.pathname}`,
     present: async (tokenRequest) => {
-      const opened = openDispatcher(settings);
-      if ("kind" in opened) return opened;
+      const opened = openDispatcher(settings, settings.url);
+      if ("cause" in opened) return { kind: "unsent", cause: opened.cause };
       const progress: Progress = { at: "connecting" };
       const abort = new AbortController();
       const giveUp = (): void => abort.abort(Object.assign(new Error(), { code: "deadline" }));
@@ -111,37 +100,4 @@ async function* gate(payload: Buffer, tokenRequest: TokenRequest, progress: Prog
   progress.at = (await tokenRequest.beforeFirstByte()) ? "sending" : "held-back";
   if (progress.at === "held-back") throw new Error();
   yield payload;
-}
-
-function openDispatcher(settings: EndpointSettings): Dispatcher | Extract<EndpointReply, { kind: "unsent" }> {
-  let ca: string[] | undefined;
-  try {
-    ca = settings.caFile === null ? undefined : [...rootCertificates, readFileSync(settings.caFile, "utf8")];
-  } catch {
-    return { kind: "unsent", cause: "ca-file" };
-  }
-  const connect = { timeout: CONNECT_TIMEOUT_MS, ...(ca === undefined ? {} : { ca }) };
-  const options = { connect, pipelining: 0 };
-  // A token that goes to this very machine has no business with a proxy.
-  if (isLoopbackHost(settings.url.hostname)) return new Agent(options);
-  try {
-    // All three proxy settings are given, so that undici does not read the environment by itself.
-    const { httpProxy, httpsProxy, noProxy } = settings;
-    return new EnvHttpProxyAgent({
-      ...options,
-      requestTls: connect,
-      proxyTls: connect,
-      httpProxy,
-      httpsProxy,
-      noProxy,
-    });
-  } catch {
-    return { kind: "unsent", cause: "proxy-setting" };
-  }
-}
-
-/** A stable code of an error or of what caused it. Messages are left alone: they may quote what was sent. */
-function codeOf(error: unknown): string {
-  if (!(error instanceof Error)) return "unknown";
-  return "code" in error && typeof error.code === "string" ? error.code : codeOf(error.cause);
 }

@@ -7,11 +7,10 @@ export type TokenName = "id_token" | "access_token" | "refresh_token";
 
 export const TOKEN_NAMES: readonly TokenName[] = ["id_token", "access_token", "refresh_token"];
 
-/** A ChatGPT login that can be refreshed, as read from one text of `auth.json`. */
-export interface Credential {
+/** A ChatGPT login as read from one text of `auth.json`: a copy that can't be refreshed, as a follower has it. */
+export interface LoginCopy {
   /** The whole text that it was read from, tokens and all: a rewrite starts from this, so nothing gets lost. */
   readonly text: Secret;
-  readonly refreshToken: Secret;
   readonly accessClaims: TokenClaims;
   readonly idClaims: TokenClaims;
   /** Every account that the file names for this login: `tokens.account_id` and the tokens' own claims. */
@@ -20,6 +19,11 @@ export interface Credential {
   readonly lastRefreshText: string;
   /** Milliseconds since 1970, or null when there is no readable `last_refresh`. */
   readonly lastRefreshMs: number | null;
+}
+
+/** A ChatGPT login that can be refreshed. */
+export interface Credential extends LoginCopy {
+  readonly refreshToken: Secret;
 }
 
 const MEND = "mend it, or log in again";
@@ -36,6 +40,8 @@ export type Reading =
       readonly reason: string;
       readonly lastRefreshText: string;
       readonly lastRefreshMs: number | null;
+      /** A ChatGPT login whose refresh token is empty; null for anything else. */
+      readonly copy: LoginCopy | null;
     }
   | { readonly kind: "absent" }
   /** No bytes: Codex up to 0.166 truncates the file before it writes, so this may last only a moment. */
@@ -68,7 +74,8 @@ export function readCredential(text: string): Reading {
   const written = typeof document["last_refresh"] === "string" ? document["last_refresh"] : "";
   const lastRefreshMs = parseRfc3339Ms(written);
   const lastRefreshText = lastRefreshMs === null ? "" : written;
-  if (mode !== "chatgpt") return { kind: "inert", reason: `auth_mode=${mode}`, lastRefreshText, lastRefreshMs };
+  const inert = { kind: "inert", lastRefreshText, lastRefreshMs } as const;
+  if (mode !== "chatgpt") return { ...inert, reason: `auth_mode=${mode}`, copy: null };
 
   const tokens = document["tokens"] ?? {};
   if (!isObject(tokens)) return unreadable("has tokens that are not an object");
@@ -76,25 +83,43 @@ export function readCredential(text: string): Reading {
   const accessToken = tokens["access_token"] ?? "";
   if (typeof refreshToken !== "string") return unreadable("has a refresh_token that is not a string");
   if (typeof accessToken !== "string") return unreadable("has an access_token that is not a string");
-  if (refreshToken === "") return { kind: "inert", reason: NO_REFRESH_TOKEN, lastRefreshText, lastRefreshMs };
+  const copy = readCopy(text, tokens, { accessToken, lastRefreshText, lastRefreshMs });
+  if (refreshToken === "") return { ...inert, reason: NO_REFRESH_TOKEN, copy: accessToken === "" ? null : copy };
+  // Not by a spread, which would ask for everything at once.
+  return { kind: "login", credential: Object.assign(copy, { refreshToken: new Secret(refreshToken) }) };
+}
 
+function readCopy(
+  text: string,
+  tokens: JsonObject,
+  {
+    accessToken,
+    lastRefreshText,
+    lastRefreshMs,
+  }: { accessToken: string } & Pick<LoginCopy, "lastRefreshText" | "lastRefreshMs">,
+): LoginCopy {
   const accessClaims = readClaims(accessToken);
   const idToken = typeof tokens["id_token"] === "string" ? tokens["id_token"] : "";
-  const credential: Credential = {
+  const copy: LoginCopy = {
     text: new Secret(text),
-    refreshToken: new Secret(refreshToken),
     accessClaims,
     // Asked for only when something is due: decoding a second token is a tenth of what a fresh login costs.
     get idClaims() {
       return readClaims(idToken);
     },
     get accountIds() {
-      return knownAccounts([tokens["account_id"], accessClaims.accountId, credential.idClaims.accountId]);
+      return knownAccounts([tokens["account_id"], accessClaims.accountId, copy.idClaims.accountId]);
     },
     lastRefreshText,
     lastRefreshMs,
   };
-  return { kind: "login", credential };
+  return copy;
+}
+
+/** What a reading says of a login, whether it can be refreshed from here or not; null when there is none. */
+export function loginOf(reading: Reading): LoginCopy | null {
+  if (reading.kind === "login") return reading.credential;
+  return reading.kind === "inert" ? reading.copy : null;
 }
 
 /** What a credential itself says of its age, milliseconds since 1970; null where it says nothing. */
@@ -105,7 +130,7 @@ export interface Stamps {
   readonly lastRefreshMs: number | null;
 }
 
-export function stampsOf({ accessClaims, lastRefreshMs }: Credential): Stamps {
+export function stampsOf({ accessClaims, lastRefreshMs }: LoginCopy): Stamps {
   return { issuedAtMs: accessClaims.issuedAtMs, lastRefreshMs };
 }
 

@@ -1,5 +1,5 @@
 import type { RefreshHistory } from "./brake.js";
-import type { Reading } from "./credential.js";
+import { loginOf, type Reading } from "./credential.js";
 import { EVENT_NAMES, type EventNotice } from "./event.js";
 import { isObject, parseObject } from "./json.js";
 import type { HealthState, Report } from "./outcome.js";
@@ -46,6 +46,27 @@ export interface Status {
   } | null;
   /** The last event for `--on-event`; null while there was none. */
   readonly event: { readonly name: string; readonly at: string; readonly is_delivered: boolean } | null;
+  /** What the home's login is a copy of; null where it is its own. */
+  readonly follows: {
+    readonly source: string;
+    /** The store's number of what was copied; null where the source has none. */
+    readonly version: number | null;
+    /** When the source was reached last, and the copy found to be its newest, RFC 3339; null when it never was. */
+    readonly fetched_at: string | null;
+    /** When somebody was seen that refreshes the login, RFC 3339; null when nobody was, or the source does not tell. */
+    readonly owner_seen_at: string | null;
+    /** Null where the source does not tell. */
+    readonly is_owner_alive: boolean | null;
+  } | null;
+}
+
+/** What a follower knows of what it follows. Times are milliseconds since 1970. */
+export interface Follows {
+  readonly source: string;
+  readonly version: number | null;
+  readonly fetchedAtMs: number | null;
+  readonly ownerSeenAtMs: number | null;
+  readonly isOwnerAlive: boolean | null;
 }
 
 /** What the next run wants to know of the last status. Whatever is missing or strange in the file is null. */
@@ -61,6 +82,7 @@ export interface LastStatus {
   readonly history: RefreshHistory | null;
   readonly daemon: Holder | null;
   readonly event: EventNotice | null;
+  readonly follows: Follows | null;
 }
 
 const STATES: readonly HealthState[] = ["ok", "idle", "degraded", "login_required", "unsaved"];
@@ -81,6 +103,7 @@ export function readStatus(text: string): LastStatus {
     history: typeof tokenMark === "string" ? { tokenMark, atMs: atMs.sort((a, b) => a - b) } : null,
     daemon: readShownHolder(status["daemon"]),
     event: readEvent(status["event"]),
+    follows: readFollows(status["follows"]),
   };
 }
 
@@ -101,6 +124,19 @@ function readEvent(value: unknown): EventNotice | null {
   if (!isObject(value)) return null;
   const [name, atMs] = [EVENT_NAMES.find((each) => each === value["name"]), msOf(value["at"])];
   return name === undefined || atMs === null ? null : { name, atMs, isDelivered: value["is_delivered"] === true };
+}
+
+function readFollows(value: unknown): Follows | null {
+  const source = isObject(value) ? textOf(value["source"]) : null;
+  if (!isObject(value) || source === null) return null;
+  const { version, is_owner_alive } = value;
+  return {
+    source,
+    version: Number.isSafeInteger(version) ? Number(version) : null,
+    fetchedAtMs: msOf(value["fetched_at"]),
+    ownerSeenAtMs: msOf(value["owner_seen_at"]),
+    isOwnerAlive: typeof is_owner_alive === "boolean" ? is_owner_alive : null,
+  };
 }
 
 function textOf(value: unknown): string | null {
@@ -130,9 +166,10 @@ export function buildStatus(input: {
   readonly history: RefreshHistory | null;
   readonly daemon: Holder | null;
   readonly event: EventNotice | null;
+  readonly follows: Follows | null;
 }): Status {
-  const { report, reading, nowMs } = input;
-  const credential = reading.kind === "login" ? reading.credential : null;
+  const { report, reading, nowMs, follows } = input;
+  const credential = loginOf(reading);
   const { lastRefreshText, lastRefreshMs } =
     credential ?? (reading.kind === "inert" ? reading : { lastRefreshText: "", lastRefreshMs: null });
   return {
@@ -154,6 +191,7 @@ export function buildStatus(input: {
     set_aside: input.setAside,
     daemon: input.daemon === null ? null : showHolder(input.daemon),
     event: input.event === null ? null : showEvent(input.event),
+    follows: follows === null ? null : showFollows(follows),
   };
 }
 
@@ -163,6 +201,11 @@ export function showHolder({ pid, host, bootId, pidNamespace, startTicks }: Hold
 
 function showEvent({ name, atMs, isDelivered }: EventNotice): Status["event"] {
   return { name, at: new Date(atMs).toISOString(), is_delivered: isDelivered };
+}
+
+function showFollows({ source, version, fetchedAtMs, ownerSeenAtMs, isOwnerAlive }: Follows): Status["follows"] {
+  const [fetched_at, owner_seen_at] = [toIso(fetchedAtMs), toIso(ownerSeenAtMs)];
+  return { source, version, fetched_at, owner_seen_at, is_owner_alive: isOwnerAlive };
 }
 
 /** RFC 3339, or null for what has no date that can be written. */

@@ -33,6 +33,7 @@ function statusOf(
     version: "1.2.3",
     setAside: [".auth.json.watchdog.0.1.set-aside"],
     daemon: { pid: 7, host: "h", bootId: "b", pidNamespace: null, startTicks: "1" },
+    follows: null,
     event: { name: "unsaved", atMs: NOW_MS, isDelivered: false },
   });
 }
