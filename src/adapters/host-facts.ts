@@ -142,6 +142,7 @@ async function readHome(codexHome: string, codexes: readonly RunningCodex[], now
     codexes: codexes.filter((codex) => homeId !== null && codex.homeId === homeId),
     loop: daemonState({ last, daemonLife }, nowMs),
     lookedAtMs: last?.ranAtMs ?? null,
+    followed: last?.follows?.source ?? null,
   };
 }
 

@@ -1,5 +1,5 @@
 import type { TokenClaims } from "../core/claims.js";
-import type { Credential } from "../core/credential.js";
+import { type Credential, loginOf } from "../core/credential.js";
 import { decide, type RefreshPolicy } from "../core/decide.js";
 import { assessHealth, type DaemonState, daemonState, type Health, type HomeView } from "../core/health.js";
 import type { HealthState } from "../core/outcome.js";
@@ -51,6 +51,7 @@ export function renderStatus(report: HomeReport, isTerminal: boolean): string {
   const rows: (readonly [string, string])[] = [stateRow(health, paint)];
   if (health.action !== null) rows.push(["do", paint("bold", health.action)]);
   if (view.reading.kind === "login") rows.push(...loginRows(view.reading.credential, report, paint));
+  else rows.push(...copyRows(view, nowMs, paint));
   rows.push(["last", describeLast(view, nowMs)], ["next", describeNext(view, nowMs, daemon)]);
   rows.push(["watchdog", describeDaemon(view, nowMs, daemon, paint)]);
   for (const name of view.setAside)
@@ -95,6 +96,28 @@ export function loginRows(
   ];
 }
 
+/** A follower's copy: whose it is, how long it is good, and who looks after the original. */
+function copyRows({ reading, last }: HomeView, nowMs: number, paint: Paint): (readonly [string, string])[] {
+  const copy = loginOf(reading);
+  const follows = last?.follows ?? null;
+  if (copy === null || follows === null) return [];
+  const { email, plan } = copy.idClaims;
+  const age =
+    follows.fetchedAtMs === null
+      ? "never reached yet"
+      : `the same as there ${describeMoment(follows.fetchedAtMs, nowMs)}`;
+  const seen =
+    follows.ownerSeenAtMs === null ? "was never seen" : `was seen ${describeMoment(follows.ownerSeenAtMs, nowMs)}`;
+  const owner = `${seen}${follows.isOwnerAlive === false ? paint("degraded", ": none runs now") : ""}`;
+  return [
+    ["login", `${email ?? copy.accountIds[0] ?? "an account without a name"}${plan === null ? "" : ` (${plan})`}`],
+    ["access", describeToken(copy.accessClaims, null, nowMs, paint)],
+    ["refresh", "none here: others refresh this login"],
+    ["follows", `${follows.source}; ${age}`],
+    ...(follows.isOwnerAlive === null ? [] : [["owner", owner] as const]),
+  ];
+}
+
 /** A token's life; Codex never looks at the id token's. */
 function describeToken(claims: TokenClaims, dueAtMs: number | null, nowMs: number, paint: Paint): string {
   const { issuedAtMs, expiresAtMs } = claims;
@@ -132,7 +155,8 @@ function describeDaemon({ last, daemonLife }: HomeView, nowMs: number, daemon: D
 
 /** The same for a program. Keys are only ever added. */
 export function statusJson({ view, health, daemon, nowMs, policy }: HomeReport): Record<string, unknown> {
-  const credential = view.reading.kind === "login" ? view.reading.credential : null;
+  const credential = loginOf(view.reading);
+  const follows = view.last?.follows ?? null;
   const iso = (ms: number | null | undefined): string | null =>
     ms == null || Math.abs(ms) > 8.64e15 ? null : new Date(ms).toISOString();
   return {
@@ -154,7 +178,17 @@ export function statusJson({ view, health, daemon, nowMs, policy }: HomeReport):
             access_token_issued_at: iso(credential.accessClaims.issuedAtMs),
             access_token_expires_at: iso(credential.accessClaims.expiresAtMs),
             id_token_expires_at: iso(credential.idClaims.expiresAtMs),
-            refresh_due_at: iso(decide(credential, nowMs, policy).dueAtMs),
+            refresh_due_at: view.reading.kind === "login" ? iso(decide(credential, nowMs, policy).dueAtMs) : null,
+          },
+    follows:
+      follows === null
+        ? null
+        : {
+            source: follows.source,
+            version: follows.version,
+            fetched_at: iso(follows.fetchedAtMs),
+            owner_seen_at: iso(follows.ownerSeenAtMs),
+            is_owner_alive: follows.isOwnerAlive,
           },
     daemon: { state: daemon, pid: view.last?.daemon?.pid ?? null, host: view.last?.daemon?.host ?? null },
     last_run_at: iso(view.last?.ranAtMs),

@@ -1,4 +1,4 @@
-import type { Credential } from "./credential.js";
+import type { LoginCopy } from "./credential.js";
 
 /** When a refresh is wanted. All in seconds, as people set them. */
 export interface RefreshPolicy {
@@ -36,7 +36,7 @@ const SPREAD_SHARE = 1 / 16;
  * @param nowMs milliseconds since 1970
  * @see DESIGN.md "When"; Codex 0.169.0 itself refreshes at `exp` − 5 min, so an earlier refresh keeps it quiet
  */
-export function decide(credential: Credential, nowMs: number, policy: RefreshPolicy): Verdict {
+export function decide(credential: LoginCopy, nowMs: number, policy: RefreshPolicy): Verdict {
   const { expiresAtMs } = credential.accessClaims;
   const isAhead = (credential.lastRefreshMs ?? 0) > nowMs + MAX_CLOCK_SKEW_MS;
   const lastRefreshMs = isAhead ? null : credential.lastRefreshMs;
@@ -51,7 +51,7 @@ export function decide(credential: Credential, nowMs: number, policy: RefreshPol
   return { kind: dueAtMs <= nowMs ? "due" : "fresh", dueAtMs };
 }
 
-function effectiveMarginMs(credential: Credential, policy: RefreshPolicy): number {
+function effectiveMarginMs(credential: LoginCopy, policy: RefreshPolicy): number {
   const { expiresAtMs, issuedAtMs } = credential.accessClaims;
   const setMs = policy.safetyMarginSec * 1000;
   if (expiresAtMs === null || issuedAtMs === null || issuedAtMs >= expiresAtMs) return setMs;

@@ -84,6 +84,8 @@ export interface HomeFacts {
   readonly loop: DaemonState;
   /** When a watchdog looked last, milliseconds since 1970; null when none has told so. */
   readonly lookedAtMs: number | null;
+  /** What the login is a copy of, for people; null where it is the home's own. */
+  readonly followed: string | null;
 }
 
 /** What was seen of the machine, and of the environment that a watchdog started here would have. */

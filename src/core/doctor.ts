@@ -142,7 +142,7 @@ const STORES: Readonly<Record<string, readonly [FindingCode, string]>> = {
   ephemeral: ["ephemeral_store", "forgets the login when it ends; auth.json is left alone"],
 };
 
-function ofReading({ codexHome, path, reading, storeSetting, file, linkTarget }: HomeFacts): Maybe {
+function ofReading({ codexHome, path, reading, storeSetting, file, linkTarget, followed }: HomeFacts): Maybe {
   const isFile = file === null || file.kind === "file";
   const isDangling = linkTarget !== null && reading.kind === "absent";
   const isBroken = reading.kind === "torn" || reading.kind === "unreadable";
@@ -160,7 +160,9 @@ function ofReading({ codexHome, path, reading, storeSetting, file, linkTarget }:
     reading.kind === "inert" &&
       (isOther
         ? found("other_auth_mode", `${path} has ${reading.reason}: there is nothing to refresh`)
-        : found("no_refresh_token", `${path} holds a ChatGPT login without a refresh token`)),
+        : followed === null
+          ? found("no_refresh_token", `${path} holds a ChatGPT login without a refresh token`)
+          : found("copy", `${path} is a copy from ${followed}: others refresh this login`)),
   ];
 }
 

@@ -68,6 +68,7 @@ export const FINDINGS = {
   home_missing: ["info", "if the login lies elsewhere, name its directory: --codex-home, or CODEX_HOME"],
   no_login: ["info", LOG_IN],
   other_auth_mode: ["info", null],
+  copy: ["info", null],
   access_token_opaque: ["info", null],
   symlink: ["info", null],
   our_lock_held: ["info", null],

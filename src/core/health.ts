@@ -1,4 +1,4 @@
-import type { Credential, Reading } from "./credential.js";
+import { type Credential, type LoginCopy, loginOf, type Reading } from "./credential.js";
 import { decide, type RefreshPolicy } from "./decide.js";
 import { fingerprint } from "./fingerprint.js";
 import { type HealthState, LOGIN_AGAIN, outcomeWithoutLogin, REJECTED_BECAUSE, reportOutcome } from "./outcome.js";
@@ -55,6 +55,8 @@ export function assessHealth(view: HomeView, policy: RefreshPolicy, nowMs: numbe
   }
   if (reading.kind === "login" && storeSetting !== "file")
     return fromOutcome({ kind: "other-store", setting: storeSetting }, location);
+  const copy = reading.kind === "inert" ? loginOf(reading) : null;
+  if (copy !== null && last?.follows != null) return assessCopy(copy, last, nowMs);
   if (reading.kind !== "login") return fromOutcome(outcomeWithoutLogin(reading), location);
   return assessLogin(reading.credential, view, policy, nowMs);
 }
@@ -114,6 +116,28 @@ function assessLogin(
   };
 }
 
+/** A follower's copy is good as long as its access token is, whoever has trouble meanwhile. */
+function assessCopy(
+  { accessClaims }: LoginCopy,
+  { state, reason, action, failureCount }: LastStatus,
+  nowMs: number,
+): Health {
+  const { expiresAtMs } = accessClaims;
+  const isHealthy = expiresAtMs === null || expiresAtMs > nowMs;
+  if (state === "degraded" && failureCount > 0) {
+    const expired = isHealthy ? "" : ", and the copy has expired";
+    const headline = `a copy of another's login; the last look at it failed (${reason ?? "unknown"})${expired}`;
+    return { state, reason: reason ?? "unknown", isHealthy, headline, action };
+  }
+  if (isHealthy) {
+    const headline = "a copy of a login that others refresh";
+    return { state: "ok", reason: "follows", isHealthy, headline, action: null };
+  }
+  const headline = "the copy has expired, and no newer one has come";
+  const cure = "see that an owner runs, and that codex-auth-watchdog follow runs here";
+  return { state: "degraded", reason: "copy_expired", isHealthy, headline, action: cure };
+}
+
 function fromOutcome(outcome: Parameters<typeof reportOutcome>[0], location: string): Health {
   const { state, reason, line, action } = reportOutcome(outcome, location);
   return { state, reason, isHealthy: false, headline: line.replace(/^[a-z-]+: /, ""), action };
@@ -128,7 +152,9 @@ function trouble(state: HealthState, reason: string, headline: string, action: s
  * moment burn the login.
  */
 export function isReadyForCodex({ reading }: HomeView, health: Health, nowMs: number): boolean {
-  if (!health.isHealthy || reading.kind !== "login") return false;
+  if (!health.isHealthy) return false;
+  // With a copy it never asks for tokens: its refresh token is empty.
+  if (reading.kind !== "login") return true;
   const { expiresAtMs, issuedAtMs } = reading.credential.accessClaims;
   if (expiresAtMs === null) return true;
   // A token that lives for minutes is never further from its end than this.

@@ -47,6 +47,7 @@ const WELL: HomeFacts = {
   codexes: [],
   loop: "running",
   lookedAtMs: NOW_MS - HOUR_MS,
+  followed: null,
 };
 const MACHINE: MachineFacts = {
   uid: AGENT,
@@ -137,6 +138,7 @@ const CASES: readonly (readonly [FindingCode, string, readonly Finding[]])[] = [
   ["no_login", "an empty auth.json", ofHome({ reading: readCredential("") })],
   ["other_auth_mode", "an API key", ofHome({ reading: readCredential('{"auth_mode":"apikey"}') })],
   ["no_refresh_token", "no refresh token", ofHome({ reading: withToken({ refresh_token: "" }) })],
+  ["copy", "a copy", ofHome({ reading: withToken({ refresh_token: "" }), followed: "https://vault.test/login" })],
   ["unreadable_auth_json", "half of it", ofHome({ reading: readCredential(TEXT.slice(0, 400)) })],
   ["auth_json_not_a_file", "a directory", ofHome(A_DIRECTORY)],
   ["auth_json_not_a_file", "a FIFO", ofFile({ kind: "other" })],
