@@ -28,6 +28,7 @@ const LAZY = {
   "telemetry.cjs": ["./src/cli/telemetry.ts"],
   "hook.cjs": ["./src/adapters/event-hook.ts"],
   "fleet-options.cjs": ["./src/cli/fleet-options.ts"],
+  "bootstrap.cjs": ["./src/bootstrap.ts"],
   "fleet.cjs": ["./src/fleet.ts"],
   "following.cjs": ["./src/cli/follow.ts"],
   "keeping.cjs": ["./src/cli/store.ts"],

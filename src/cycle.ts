@@ -8,6 +8,8 @@ import { isAnswerWaiting, readSettled } from "./reading.js";
 
 export interface CycleSettings {
   readonly policy: RefreshPolicy;
+  /** False when this process never sends a refresh token. */
+  readonly isOwner: boolean;
   /** Refresh though fresh. */
   readonly isForced: boolean;
   /** The shortest time between two refreshes of ours, milliseconds. */
@@ -54,12 +56,23 @@ export async function runCycle(
 
 /** The outcome when this look settles the cycle, else null. */
 async function look(ports: LookPorts, reading: Reading, settings: CycleSettings): Promise<CycleOutcome | null> {
-  if (await isAnswerWaiting(ports.tickets)) return null;
+  if (await isAnswerWaiting(ports.tickets)) {
+    return settings.isOwner ? null : { kind: "owner-missing", what: "answer-waits" };
+  }
   if (reading.kind !== "login") return outcomeWithoutLogin(reading);
 
   const nowMs = ports.clock.nowMs();
   const verdict = decide(reading.credential, nowMs, settings.policy);
-  return verdict.kind === "due" || settings.isForced ? null : freshOutcome(reading.credential, nowMs);
+  if (verdict.kind === "fresh" && !(settings.isForced && settings.isOwner))
+    return freshOutcome(reading.credential, nowMs);
+  return settings.isOwner ? null : leaveToOwner(reading.credential, nowMs);
+}
+
+/** What a cycle makes of a login that is due, where it is another process's business. */
+export function leaveToOwner({ accessClaims }: Credential, nowMs: number): CycleOutcome {
+  const { expiresAtMs } = accessClaims;
+  const isExpired = expiresAtMs !== null && expiresAtMs <= nowMs;
+  return isExpired ? { kind: "owner-missing", what: "expired" } : { kind: "left-to-owner" };
 }
 
 /** What a cycle makes of a login that is not due. */

@@ -3,7 +3,7 @@ import { decide, type RefreshPolicy } from "./core/decide.js";
 import { fingerprint } from "./core/fingerprint.js";
 import { type CycleOutcome, outcomeWithoutLogin } from "./core/outcome.js";
 import { describeHolder, planAttempt, RETRY_SOON_MS } from "./core/ticket.js";
-import { freshOutcome } from "./cycle.js";
+import { freshOutcome, leaveToOwner } from "./cycle.js";
 import type { LookPorts } from "./ports.js";
 import { isAnswerWaiting, readSettled } from "./reading.js";
 
@@ -21,6 +21,7 @@ export async function forecast(
   ports: LookPorts,
   settings: {
     readonly policy: RefreshPolicy;
+    readonly isOwner: boolean;
     readonly minRefreshIntervalMs: number;
     readonly history: RefreshHistory | null;
   },
@@ -28,12 +29,15 @@ export async function forecast(
   const { clock, store, tickets } = ports;
   const end = (outcome: CycleOutcome): Forecast => ({ kind: "would-end", outcome });
   const reading = await readSettled(ports);
-  if (await isAnswerWaiting(tickets)) return { kind: "would-save" };
+  if (await isAnswerWaiting(tickets)) {
+    return settings.isOwner ? { kind: "would-save" } : end({ kind: "owner-missing", what: "answer-waits" });
+  }
   if (reading.kind !== "login") return end(outcomeWithoutLogin(reading));
 
   const { credential } = reading;
   const nowMs = clock.nowMs();
   if (decide(credential, nowMs, settings.policy).kind === "fresh") return end(freshOutcome(credential, nowMs));
+  if (!settings.isOwner) return end(leaveToOwner(credential, nowMs));
   const setting = await store.readCredentialsStoreSetting();
   if (setting !== "file") return end({ kind: "other-store", setting });
   const mark = fingerprint(credential.refreshToken);

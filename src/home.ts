@@ -89,6 +89,7 @@ export class Home {
     };
     const cycleSettings = {
       policy: this.#policy,
+      isOwner: settings.isOwner,
       isForced: this.#isForced,
       minRefreshIntervalMs: settings.minRefreshIntervalSec * 1000,
       readHistory: () => this.#readLast()?.history ?? null,

@@ -17,6 +17,8 @@ import type { Clock, Log } from "./ports.js";
 /** Runs the program; the only place that reads the arguments and the environment. */
 async function main(): Promise<void> {
   const parsed = await parseArguments(process.argv.slice(2), process.env, homedir());
+  // No program that this one starts has any business with them.
+  for (const name of SECRET_VARIABLES) delete process.env[name];
   switch (parsed.kind) {
     case "show":
       process.stdout.write(parsed.text);
@@ -36,6 +38,16 @@ function end({ exitCode, message }: { readonly exitCode: number; readonly messag
 function usageLine(message: string): string {
   return `codex-auth-watchdog: ${message}\nTry codex-auth-watchdog --help\n`;
 }
+
+/** Where a secret of ours may stand. */
+const SECRET_VARIABLES = [
+  "CODEX_AUTH_JSON",
+  "CODEX_AUTH_OWNER_KEY",
+  "CODEX_AUTH_FOLLOWER_KEY",
+  "CODEX_AUTH_FOLLOW_BEARER",
+  "CODEX_AUTH_STORE",
+  "PGPASSWORD",
+];
 
 async function obey(command: Parsed["command"], settings: Settings): Promise<void> {
   switch (command) {
@@ -80,6 +92,7 @@ async function run(settings: Settings): Promise<void> {
     daemon: settings.isOnce ? null : describeSelf(),
     observe: telemetry?.observe ?? null,
   };
+  await bootstrapHome(settings, clock, log);
   const fleet = await openFleet(settings, clock);
   if (fleet !== null && "message" in fleet) return end({ exitCode: 64, message: fleet.message });
   const homes = codexHomes.map(
@@ -105,6 +118,17 @@ async function run(settings: Settings): Promise<void> {
   }
   await telemetry?.close();
   await fleet?.close();
+}
+
+/** Makes auth.json from the environment, where that is asked for and there is none. */
+async function bootstrapHome({ bootstrapText, fleet, codexHomes }: Settings, clock: Clock, log: Log): Promise<void> {
+  const [codexHome = ""] = codexHomes;
+  if (bootstrapText === null) return;
+  if (fleet !== null) {
+    log.write("info", "bootstrap_unused", "bootstrap: CODEX_AUTH_JSON is not used: the login is in the store");
+    return;
+  }
+  await (await import("./bootstrap.js")).bootstrap(codexHome, bootstrapText, clock, log);
 }
 
 /** The login in PostgreSQL, where it is to be looked after; null for one in a file. */

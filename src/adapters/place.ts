@@ -72,10 +72,10 @@ export function openAs(owner: Owner | null, path: string, flags: string | number
 }
 
 /** Makes a directory as its owner to be, like `openAs`. */
-export function makeDirectoryAs(owner: Owner | null, path: string): void {
+export function makeDirectoryAs(owner: Owner | null, path: string, mode = 0o777): void {
   createAs(
     owner,
-    () => mkdirSync(path),
+    () => mkdirSync(path, { mode }),
     (_made, { uid, gid }) => chownSync(path, uid, gid),
   );
 }

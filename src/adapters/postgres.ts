@@ -18,7 +18,7 @@ const CHANNEL = "codex_auth";
 export interface PostgresAddress {
   /** A password may be in it. */
   readonly url: Secret;
-  /** `PGSSLMODE` and its like; `PGPASSWORD` and `PGPASSFILE` the library reads by itself. */
+  /** `PGPASSWORD`, `PGSSLMODE` and its like; `PGPASSFILE` the library reads by itself. */
   readonly environment: Readonly<Record<string, string | undefined>>;
 }
 
@@ -66,6 +66,9 @@ export class Postgres {
     ];
     this.#sslModes = sslModesOf(mode, { root, cert, key });
     parsed.searchParams.set("application_name", parsed.searchParams.get("application_name") ?? "codex-auth-watchdog");
+    // Where there is none, the library looks into PGPASSFILE.
+    if (parsed.password === "" && environment["PGPASSWORD"])
+      parsed.password = encodeURIComponent(environment["PGPASSWORD"]);
     this.#config = {
       connectionString: parsed.href,
       connectionTimeoutMillis: CONNECT_TIMEOUT_MS,

@@ -68,7 +68,7 @@ async function tellForecast(settings: Settings, { clock }: Circumstances): Promi
       const ports = { clock, store, tickets, log: { write: () => undefined } };
       const history = fileStatusSink(codexHome).read()?.history ?? null;
       const minRefreshIntervalMs = settings.minRefreshIntervalSec * 1000;
-      const seen = await forecast(ports, { policy: settings, minRefreshIntervalMs, history });
+      const seen = await forecast(ports, { ...settings, policy: settings, minRefreshIntervalMs, history });
       return { codexHome, ...describeForecast(seen, store.location) };
     }),
   );

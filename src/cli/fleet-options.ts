@@ -117,7 +117,8 @@ function readStoreAddress(flags: Flags, given: Given | null, environment: Enviro
   }
   const sslMode = new URL(text).searchParams.get("sslmode") ?? nonBlank(environment["PGSSLMODE"]) ?? "prefer";
   if (!SSL_MODES.includes(sslMode)) throw new UsageError(`${source}: sslmode must be one of ${SSL_MODES.join(", ")}`);
-  return { url: new Secret(text), environment };
+  // A copy: the secrets in it are taken out of the process's own.
+  return { url: new Secret(text), environment: { ...environment } };
 }
 
 /** The copy that a follower fetches holds an access token: https, or this very machine. */

@@ -87,6 +87,9 @@ export async function parseArguments(
     const isDry = parsed.flags.has("--dry-run");
     const fleet = await readFleet(parsed.command, parsed.flags, env);
     const settings = { ...readSettings(parsed.flags, env, home), fleet };
+    if (settings.bootstrapText !== null && settings.codexHomes.length > 1 && parsed.command === "run") {
+      throw new UsageError("CODEX_AUTH_JSON is one login: give one --codex-home, or unset it");
+    }
     return { kind: "run", command: isDry ? "check" : parsed.command, settings };
   } catch (error) {
     if (error instanceof UsageError) return { kind: "usage-error", message: error.message };

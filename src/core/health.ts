@@ -1,7 +1,7 @@
 import { type Credential, type LoginCopy, loginOf, type Reading } from "./credential.js";
 import { decide, type RefreshPolicy } from "./decide.js";
 import { fingerprint } from "./fingerprint.js";
-import { type HealthState, LOGIN_AGAIN, outcomeWithoutLogin, REJECTED_BECAUSE, reportOutcome } from "./outcome.js";
+import { type HealthState, loginAgain, outcomeWithoutLogin, REJECTED_BECAUSE, reportOutcome } from "./outcome.js";
 import type { LastStatus, Status } from "./status.js";
 import { countDispatches, type HolderLife, isInFlight, type Ticket } from "./ticket.js";
 
@@ -63,7 +63,7 @@ export function assessHealth(view: HomeView, policy: RefreshPolicy, nowMs: numbe
 
 function assessLogin(
   credential: Credential,
-  { tickets, last }: HomeView,
+  { tickets, last, location }: HomeView,
   policy: RefreshPolicy,
   nowMs: number,
 ): Health {
@@ -76,7 +76,7 @@ function assessLogin(
       "login_required",
       `login_required_${cause.replaceAll("-", "_")}`,
       REJECTED_BECAUSE[cause],
-      LOGIN_AGAIN,
+      loginAgain(location),
     );
   }
   const { expiresAtMs } = credential.accessClaims;

@@ -21,6 +21,10 @@ export type CycleOutcome =
   | { readonly kind: "blocked"; readonly fault: Fault }
   | { readonly kind: "busy"; readonly holder: string }
   | { readonly kind: "stopped" }
+  /** Due, and this process never sends a refresh token. */
+  | { readonly kind: "left-to-owner" }
+  /** The same, and the owner is late. */
+  | { readonly kind: "owner-missing"; readonly what: "expired" | "answer-waits" }
   /** No answer, or one that settles nothing. `wasSent`: the token may be spent. */
   | {
       readonly kind: "transient";
@@ -68,7 +72,16 @@ export interface Report {
   readonly action: string | null;
 }
 
+const NO_OWNER = "CODEX_AUTH_REFRESH_OWNER=0";
+
 export const LOGIN_AGAIN = "log in again: run `codex login` on this machine, or inject a new auth.json";
+
+/** The same for a login wherever it is stored. */
+export function loginAgain(location: string): string {
+  return location.startsWith("postgres://")
+    ? "log in again: run `codex login` in a CODEX_HOME, and codex-auth-watchdog store put for that home"
+    : LOGIN_AGAIN;
+}
 
 /** What a cycle makes of a store that holds no login to refresh. */
 export function outcomeWithoutLogin(reading: Exclude<Reading, { kind: "login" }>): CycleOutcome {
@@ -138,6 +151,19 @@ export function reportOutcome(outcome: CycleOutcome, location: string): Report {
     }
     case "busy":
       return later("busy", "skip:busy", `${outcome.holder} is at work on this login; try again later`, null);
+    case "left-to-owner":
+      return idle("left_to_owner", `no-op: due, and left to the owner (${NO_OWNER})`, "ok");
+    case "owner-missing": {
+      const problem =
+        outcome.what === "expired" ? "the access token has expired" : "an answer waits in a ticket to be saved";
+      const action = "see that an owner runs: a watchdog without CODEX_AUTH_REFRESH_OWNER=0";
+      return later(
+        "owner_missing",
+        "skip:not_owner",
+        `${problem}, and that is left to the owner (${NO_OWNER})`,
+        action,
+      );
+    }
     case "stopped":
       return later("stopped", "skip:stopped", "stopped before anything was sent", null);
     case "transient":
@@ -153,7 +179,7 @@ export function reportOutcome(outcome: CycleOutcome, location: string): Report {
       return later("braked", "skip:braked", line, "check this machine's clock: tokens arrive that are about to expire");
     }
     case "login-required":
-      return reportLoginRequired(outcome.rejection, outcome.isLatched);
+      return reportLoginRequired(outcome.rejection, outcome.isLatched, location);
     case "unsaved": {
       const line = `UNSAVED: the tokens were rotated but not saved: ${outcome.problem}; the answer is kept beside ${location}, and the next run saves it first`;
       const action = `mend this, then run codex-auth-watchdog --once: ${outcome.problem}`;
@@ -186,17 +212,19 @@ const ACTIONS: Readonly<Record<string, string>> = {
   "proxy-setting": "the proxy setting is no http(s) URL; check HTTPS_PROXY, HTTP_PROXY and ALL_PROXY",
 };
 
-function reportLoginRequired({ cause, httpStatus }: Rejection, isLatched: boolean): Report {
+function reportLoginRequired({ cause, httpStatus }: Rejection, isLatched: boolean, location: string): Report {
+  const status = String(httpStatus).padStart(3, "0");
+  const action = loginAgain(location);
   // Only then is asking again worth it.
   const again = isUncertain(cause) ? "; if the answer came from a proxy, --once --force asks again" : "";
   const remembered = isLatched ? ", remembered; nothing was sent" : "";
   return {
     exitCode: 3,
     state: "login_required",
-    word: `fail:permanent_${httpStatus}`,
-    line: `refresh: PERMANENT FAILURE (http=${httpStatus}${remembered}): ${REJECTED_BECAUSE[cause]}. Operator must ${LOGIN_AGAIN}${again}`,
+    word: `fail:permanent_${status}`,
+    line: `refresh: PERMANENT FAILURE (http=${status}${remembered}): ${REJECTED_BECAUSE[cause]}. Operator must ${action}${again}`,
     reason: `login_required_${cause.replaceAll("-", "_")}`,
-    action: LOGIN_AGAIN,
+    action,
   };
 }
 

@@ -65,7 +65,10 @@ export function nextCheckMs(input: {
       return Math.min(nowMs + intervalMs, Math.max(outcome.untilMs, nowMs + FIRST_SAVE_RETRY_MS));
     case "resting":
       return Math.min(nowMs + intervalMs, Math.max(outcome.untilMs, nowMs + BRAKE_MS));
+    case "left-to-owner":
+      return Math.min(nowMs + intervalMs, Math.max(input.expiresAtMs ?? Number.POSITIVE_INFINITY, nowMs + BRAKE_MS));
     case "login-required":
+    case "owner-missing":
     case "stopped":
       return nowMs + intervalMs;
     case "absent":

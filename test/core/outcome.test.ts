@@ -17,6 +17,8 @@ const EXIT_CODES: Readonly<Record<CycleOutcome["kind"], number>> = {
   "other-store": 1,
   fresh: 1,
   adopted: 1,
+  "left-to-owner": 1,
+  "owner-missing": 2,
   unreadable: 2,
   blocked: 2,
   busy: 2,

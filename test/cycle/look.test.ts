@@ -24,6 +24,7 @@ it("does not even load the refresh for a fresh login", async () => {
   const { runCycle } = await import("../../src/cycle.js");
   const settings = {
     policy: { safetyMarginSec: 1, staleAfterSec: DAY_SEC },
+    isOwner: true,
     isForced: false,
     lockWaitMs: 0,
     minRefreshIntervalMs: 0,

@@ -434,6 +434,7 @@ export class MemoryProcess implements RefreshPorts {
     const policy = { safetyMarginSec: 14_400, staleAfterSec: 604_800 };
     const defaults = {
       policy,
+      isOwner: true,
       isForced: false,
       lockWaitMs: 75_000,
       stop: this.stop.signal,

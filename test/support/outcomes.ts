@@ -14,8 +14,13 @@ const FAULT_KINDS: readonly FaultKind[] = [
     "missing",
     "address-in-use",
     "bad-address",
-    "io",
+    "bad-key",
+    "database-away",
+    "database-login",
+    "database-missing",
+    "database-role",
   ] as const),
+  ...(["database-schema", "database-full", "database-tls", "database-read-only", "database", "io"] as const),
 ];
 const CAUSES: readonly RejectionCause[] = [
   "expired",
@@ -25,6 +30,7 @@ const CAUSES: readonly RejectionCause[] = [
   "other-account",
   "lost-response",
   "refused-by-codex",
+  "restored",
   "unnamed",
 ];
 
@@ -55,6 +61,8 @@ export const OUTCOMES: { readonly [Name in Kind]: readonly Extract<CycleOutcome,
     fault: { kind, step: "write in", path: "/p", code: "EXXX" },
   })),
   busy: [{ kind: "busy", holder: "process 7 on host" }],
+  "left-to-owner": [{ kind: "left-to-owner" }],
+  "owner-missing": (["expired", "answer-waits"] as const).map((what) => ({ kind: "owner-missing", what })),
   stopped: [{ kind: "stopped" }],
   transient: [
     transient(429, "rate-limit", false),
