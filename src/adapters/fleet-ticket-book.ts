@@ -151,10 +151,10 @@ function merge(local: Extract<TicketListing, { kind: "tickets" }>, rows: readonl
   const remote = rows.map((row) => ({ row, ticket: ticketOf(row, nowMs) }));
   const own = local.tickets.map((ticket): Merged => {
     const twin = remote.find(({ row, ticket: other }) => isSame(other, ticket) && isOfTicket(row, ticket));
-    // An answer that lies here counts, whatever others have made of the row in the meantime.
-    const isAnswered = ticket.state.kind === "answered";
-    if (twin !== undefined && twin.row["verdict"] !== null && !isAnswered) return { ticket: twin.ticket, isTold: true };
-    return { ticket, isTold: twin === undefined };
+    const isEnded = twin !== undefined && twin.row["verdict"] !== null;
+    // An answer or an end that lies here counts, whatever others have made of the row in the meantime.
+    const isOpen = ticket.state.kind === "prepared" || ticket.state.kind === "dispatched";
+    return { ticket: isEnded && isOpen ? twin.ticket : ticket, isTold: twin === undefined || isEnded };
   });
   const others = remote.filter(({ row, ticket }) => {
     return !local.tickets.some((each) => isSame(each, ticket) && isOfTicket(row, each));

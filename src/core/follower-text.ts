@@ -14,14 +14,13 @@ export function toFollowerText(text: string): string | null {
   const tokens = parseObject(text)?.["tokens"];
   if (!isObject(tokens)) return null;
   const { id_token, access_token, account_id, refresh_token } = tokens;
-  if (typeof access_token !== "string" || access_token === "") return null;
   const lastRefresh = parseObject(text)?.["last_refresh"];
   const copy = {
     auth_mode: "chatgpt",
     OPENAI_API_KEY: null,
     tokens: {
       ...(typeof id_token === "string" ? { id_token } : {}),
-      access_token,
+      ...(typeof access_token === "string" ? { access_token } : {}),
       refresh_token: "",
       ...(typeof account_id === "string" ? { account_id } : {}),
     },
