@@ -25,6 +25,9 @@ import { isAnswerWaiting } from "./reading.js";
 /** A whole request, and its connection, fits into this: a waiting process sees the outcome, milliseconds. */
 const LOCK_WAIT_MS = 75_000;
 
+/** Another host may keep everybody waiting for an hour: look now and then instead, milliseconds. */
+const FLEET_WAIT_MS = 10_000;
+
 /** What all homes of one process share. */
 export interface Company {
   readonly settings: Settings;
@@ -47,6 +50,8 @@ export interface HomePorts extends LookPorts {
   readonly random: () => number;
   /** Calls back when the login may have changed, as far as anybody tells; the result ends it. */
   readonly watch: (onEvent: () => void) => () => void;
+  /** How long to wait for another process that is at work on this login, milliseconds. */
+  readonly lockWaitMs: number;
 }
 
 /** One home, and what this process remembers of it from one cycle to the next. */
@@ -93,7 +98,7 @@ export class Home {
       isForced: this.#isForced,
       minRefreshIntervalMs: settings.minRefreshIntervalSec * 1000,
       readHistory: () => this.#readLast()?.history ?? null,
-      lockWaitMs: LOCK_WAIT_MS,
+      lockWaitMs: this.#ports.lockWaitMs,
       stop,
     };
     this.#isForced = false;
@@ -232,6 +237,7 @@ function filePorts(codexHome: string, { clock, settings, logFor }: Company): Hom
     openRefreshPorts: async () => await openRefreshPorts(ports, codexHome, settings),
     random: Math.random,
     watch: (onEvent) => watchFile(store.location, onEvent),
+    lockWaitMs: LOCK_WAIT_MS,
   };
 }
 
@@ -249,6 +255,7 @@ export function fleetPorts(fleet: Fleet, codexHome: string, { settings, logFor }
     },
     random: Math.random,
     watch,
+    lockWaitMs: FLEET_WAIT_MS,
   };
 }
 

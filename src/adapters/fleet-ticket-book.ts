@@ -100,7 +100,9 @@ export function fleetTicketBook({ db, credentialId, local, clock }: FleetBookPar
       }
       const result = await db.query({ step: "note a request in", text: CREATE, values: [...keyOf(name), prepared] });
       if (result.kind === "failed") {
-        await withdraw();
+        // Where the row may have been made, the ticket here says that nothing was sent.
+        if (result.fault.kind === "database-away") await ticket.close();
+        else await withdraw();
         return result;
       }
       if (result.rows.length > 0) {

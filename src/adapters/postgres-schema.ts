@@ -44,6 +44,16 @@ begin
   perform pg_notify('codex_auth', new.id || ' ' || new.version);
   return null;
 end $$;
+create function codex_auth.be_durable() returns trigger language plpgsql as $$
+begin
+  -- A server that is set not to wait for its disk may forget a request that was noted, or a login that was saved.
+  if current_setting('synchronous_commit') = 'off' then perform set_config('synchronous_commit', 'on', true); end if;
+  return null;
+end $$;
+create trigger be_durable before insert or update or delete on codex_auth.credential
+  for each statement execute function codex_auth.be_durable();
+create trigger be_durable before insert or update or delete on codex_auth.spend
+  for each statement execute function codex_auth.be_durable();
 create trigger tell after insert or update of version on codex_auth.credential
   for each row execute function codex_auth.tell();`,
 ];

@@ -2,9 +2,9 @@ import { readdirSync, writeFileSync } from "node:fs";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { FleetScene } from "../support/fleet.js";
 import { findLeak, type Tokens } from "../support/login.js";
-import { MAJORS, type PostgresServer, startPostgres } from "../support/postgres.js";
+import { type PostgresServer, startPostgres } from "../support/postgres.js";
 import { messages, type RunResult } from "../support/program.js";
-import { TcpProxy } from "../support/tcp-proxy.js";
+import { startTcpProxy, type TcpProxy } from "../support/tcp-proxy.js";
 import { TokenServer } from "../support/token-server.js";
 
 let tokenServer: TokenServer;
@@ -19,10 +19,6 @@ async function once(host: string, ...flags: string[]): Promise<RunResult> {
   return kept(await scene.run(host, ["--once", ...flags]));
 }
 
-async function store(...words: string[]): Promise<RunResult> {
-  return kept(await scene.run("admin", ["store", ...words]));
-}
-
 function kept(result: RunResult): RunResult {
   printed.push(result.stdout, result.stderr);
   return result;
@@ -33,25 +29,13 @@ function ticketsOf(host: string): string[] {
   return readdirSync(scene.home(host)).filter((name) => name.endsWith(".ticket"));
 }
 
-/** The proxy does something when an owner sends a certain statement: before it goes on, or before its answer comes back. */
-function atStatement(words: string, act: () => void, moment: "before" | "after" = "before"): void {
+/** Once, the network breaks when an owner sends a certain statement: on its way, or before its answer is back. */
+function breakAt(words: string, action: "cut" | "cut-answer" | "hold" = "cut"): void {
   proxy.onClientBytes = (bytes) => {
-    if (!bytes.includes(words)) return;
+    if (!bytes.includes(words)) return "forward";
     proxy.onClientBytes = null;
-    if (moment === "before") act();
-    else {
-      proxy.onServerBytes = () => {
-        proxy.onServerBytes = null;
-        act();
-      };
-    }
+    return action;
   };
-}
-
-/** The network breaks, and is whole again at once. */
-function breakOnce(): void {
-  proxy.set("reset");
-  setTimeout(() => proxy.set("pass"), 20);
 }
 
 async function expectGoodEnd(postCount: number): Promise<void> {
@@ -60,7 +44,7 @@ async function expectGoodEnd(postCount: number): Promise<void> {
   expect(await scene.storedRefreshToken()).toBe(tokenServer.newestToken);
 }
 
-describe.each(MAJORS)("owners on PostgreSQL %i", (major) => {
+describe.each([16, 18] as const)("owners on PostgreSQL %i", (major) => {
   let server: PostgresServer;
 
   beforeAll(async () => {
@@ -75,7 +59,7 @@ describe.each(MAJORS)("owners on PostgreSQL %i", (major) => {
     printed = [];
     tokenServer = await TokenServer.start();
     scene = await FleetScene.open(server, tokenServer);
-    proxy = await TcpProxy.start(server.port);
+    proxy = await startTcpProxy(server.port);
     tokens = await scene.logIn();
     scene.port = proxy.port;
   });
@@ -106,13 +90,19 @@ describe.each(MAJORS)("owners on PostgreSQL %i", (major) => {
     await expectGoodEnd(1);
   });
 
+  // The rest is the same on every release.
+  if (major !== 18) return;
+
   it("let a database that vanishes during the request lose nothing", async () => {
-    tokenServer.onPost = () => proxy.set("reset");
+    tokenServer.onPost = async () => {
+      await proxy.set("reset");
+      proxy.cut();
+    };
     const first = await once("a");
     expect([first.code, ticketsOf("a")]).toEqual([4, [expect.any(String)]]);
     tokenServer.onPost = null;
     // Another host knows that the token has left, and waits.
-    proxy.set("pass");
+    await proxy.set("pass");
     const other = await once("b", "--force");
     expect([other.code, messages(other.stderr).at(-1)]).toEqual([2, expect.stringMatching(/is at work on this login/)]);
     const second = await once("a");
@@ -125,7 +115,7 @@ describe.each(MAJORS)("owners on PostgreSQL %i", (major) => {
     tokenServer.onPost = async () => {
       tokenServer.onPost = null;
       await server.kill();
-      setTimeout(() => void server.start(), 50);
+      setTimeout(() => void server.restart(), 50);
     };
     const first = await once("a");
     if (first.code !== 0) expect([first.code, (await once("a")).code]).toEqual([4, 0]);
@@ -133,19 +123,19 @@ describe.each(MAJORS)("owners on PostgreSQL %i", (major) => {
   });
 
   it.each([
-    ["the token is looked up", "c.sealed_owner", "before"],
-    ["the requests are looked up", "from codex_auth.spend", "before"],
-    ["the rights are looked up", "has_any_column_privilege", "before"],
-    ["the request is noted", "insert into codex_auth.spend", "before"],
-    ["the request was noted", "insert into codex_auth.spend", "after"],
-    ["the token is about to leave", "set dispatched_at", "before"],
-    ["it was noted that the token leaves", "set dispatched_at", "after"],
-    ["the answer is saved", "update codex_auth.credential", "before"],
-    ["the answer was saved", "update codex_auth.credential", "after"],
-    ["the request is ended", "delete from codex_auth.spend", "before"],
-    ["the request was ended", "delete from codex_auth.spend", "after"],
-  ] as const)("lose nothing when the network breaks as %s", async (_name, words, moment) => {
-    atStatement(words, breakOnce, moment);
+    ["the token is looked up", "c.sealed_owner", "cut"],
+    ["the requests are looked up", "from codex_auth.spend", "cut"],
+    ["the rights are looked up", "has_any_column_privilege", "cut"],
+    ["the request is noted", "insert into codex_auth.spend", "cut"],
+    ["the request was noted", "insert into codex_auth.spend", "cut-answer"],
+    ["the token is about to leave", "set dispatched_at", "cut"],
+    ["it was noted that the token leaves", "set dispatched_at", "cut-answer"],
+    ["the answer is saved", "update codex_auth.credential", "cut"],
+    ["the answer was saved", "update codex_auth.credential", "cut-answer"],
+    ["the request is ended", "delete from codex_auth.spend", "cut"],
+    ["the request was ended", "delete from codex_auth.spend", "cut-answer"],
+  ] as const)("lose nothing when the network breaks as %s", async (_name, words, action) => {
+    breakAt(words, action);
     const codes = [(await once("a")).code];
     // The next run of that host ends it, whatever it was.
     codes.push((await once("a")).code);
@@ -155,10 +145,10 @@ describe.each(MAJORS)("owners on PostgreSQL %i", (major) => {
   });
 
   it("give up in time when the network swallows everything", async () => {
-    atStatement("set dispatched_at", () => proxy.set("drop"));
+    breakAt("set dispatched_at", "hold");
     const run = await once("a");
     expect([run.code, tokenServer.posts.length]).toEqual([2, 0]);
-    proxy.set("pass");
+    await proxy.set("pass");
     proxy.cut();
     expect((await once("a")).code).toBe(0);
     await expectGoodEnd(1);
@@ -199,11 +189,11 @@ describe.each(MAJORS)("owners on PostgreSQL %i", (major) => {
   describe("after an old backup was played back", () => {
     async function restore(...tables: string[]): Promise<() => Promise<void>> {
       for (const table of tables)
-        await server.query(scene.database, `create table ${table}_old as table codex_auth.${table}`);
+        await server.query(`create table ${table}_old as table codex_auth.${table}`, scene.database);
       return async () => {
         for (const table of tables) {
           const copy = `delete from codex_auth.${table}; insert into codex_auth.${table} select * from ${table}_old`;
-          await server.query(scene.database, copy);
+          await server.query(copy, scene.database);
         }
       };
     }
@@ -257,7 +247,7 @@ describe.each(MAJORS)("owners on PostgreSQL %i", (major) => {
         2,
         /\(28P01\): check the user, and the password/,
       ],
-      [await owner({ CODEX_AUTH_STORE: url.replace(/\/t\d+$/, "/nowhere") }), 2, /\(3D000\): create that database/],
+      [await owner({ CODEX_AUTH_STORE: url.replace(/[^/]+$/, "nowhere") }), 2, /\(3D000\): create that database/],
       [
         await owner({ CODEX_AUTH_STORE: url.replace(/:\d+\//, ":1/") }),
         2,
@@ -284,24 +274,25 @@ describe.each(MAJORS)("owners on PostgreSQL %i", (major) => {
 
   it("say that tables are missing, or that connections are used up, and go on when that is mended", async () => {
     const empty = await server.createDatabase();
-    const run = kept(await scene.run("x", ["--once"], "postgres", { CODEX_AUTH_STORE: server.url(empty) }));
+    const url = server.adminUrl.replace(/postgres$/, empty);
+    const run = kept(await scene.run("x", ["--once"], "postgres", { CODEX_AUTH_STORE: url }));
     expect([run.code, run.stderr]).toEqual([2, expect.stringMatching(/\(42P01\): run codex-auth-watchdog store init/)]);
 
-    await server.query(scene.database, "alter role codex_owner connection limit 0");
+    await server.query("alter role codex_owner connection limit 0", scene.database);
     const full = await once("a");
     expect([full.code, full.stderr]).toEqual([
       2,
       expect.stringMatching(/\(53300\): raise the server's max_connections/),
     ]);
-    await server.query(scene.database, "alter role codex_owner connection limit -1");
+    await server.query("alter role codex_owner connection limit -1", scene.database);
     expect((await once("a")).code).toBe(0);
   });
 
   it("wait for a database that is down at the start, and look after the login when it is there", async () => {
-    proxy.set("reset");
+    await proxy.set("reset");
     const loop = scene.start("a", ["--min-refresh-interval", "1"]);
     await waitFor(() => loop.stderr().includes("check that PostgreSQL runs"));
-    proxy.set("pass");
+    await proxy.set("pass");
     loop.child.kill("SIGHUP");
     await waitFor(() => loop.stderr().includes("refresh: ok"));
     loop.child.kill("SIGTERM");
@@ -323,7 +314,7 @@ describe.each(MAJORS)("owners on PostgreSQL %i", (major) => {
     await once("a");
     const texts = await Promise.all(
       ["credential", "spend", "owner"].map((table) =>
-        server.query(scene.database, `select t::text from codex_auth.${table} as t`),
+        server.query(`select t::text from codex_auth.${table} as t`, scene.database),
       ),
     );
     expect(findLeak(JSON.stringify(texts), [...Object.values(tokens), tokenServer.newestToken ?? ""])).toBeNull();

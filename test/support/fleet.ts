@@ -35,8 +35,8 @@ export class FleetScene {
     const roles = ["codex_owner", "codex_follower"];
     for (const role of roles) {
       const exists = `select from pg_roles where rolname = '${role}'`;
-      const [found] = await server.query(database, exists);
-      if (found === undefined) await server.query(database, `create role ${role} login password '${role}'`);
+      const [found] = await server.query(exists);
+      if (found === undefined) await server.query(`create role ${role} login password '${role}'`);
     }
     const args = ["store", "init", "--owner-role", "codex_owner", "--follower-role", "codex_follower"];
     const done = await scene.run("admin", args, "postgres");
@@ -56,7 +56,8 @@ export class FleetScene {
   }
 
   url(role: string): string {
-    return this.server.url(this.database, role).replace(`:${this.server.port}/`, `:${this.port}/`);
+    const password = role === "postgres" ? this.server.adminPassword : role;
+    return `postgres://${role}:${password}@127.0.0.1:${this.port}/${this.database}`;
   }
 
   env(host: string, role = "codex_owner"): Record<string, string> {
@@ -96,7 +97,10 @@ export class FleetScene {
   async storedRefreshToken(): Promise<string> {
     const { stdout, stderr } = await runProgram({
       args: ["store", "get", "--with-refresh-token"],
-      env: { ...this.env("admin", "postgres"), CODEX_AUTH_STORE: this.server.url(this.database) },
+      env: {
+        ...this.env("admin"),
+        CODEX_AUTH_STORE: this.url("postgres").replace(`:${this.port}/`, `:${this.server.port}/`),
+      },
     });
     if (stdout === "") throw new Error(stderr);
     return String((JSON.parse(stdout) as { tokens: { refresh_token: string } }).tokens.refresh_token);

