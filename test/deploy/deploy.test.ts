@@ -50,7 +50,7 @@ const DAEMON = "systemd/codex-auth-watchdog.service";
 const ONCE = "systemd/codex-auth-watchdog-once.service";
 const TIMER = "systemd/codex-auth-watchdog-once.timer";
 const UNITS = [DAEMON, ONCE, TIMER];
-const YAML = ["compose.yaml", "kubernetes.yaml"];
+const YAML = ["compose.yaml", "kubernetes.yaml", "fleet/compose.yaml", "fleet/kubernetes.yaml"];
 
 /**
  * How long a TERM in the worst moment takes: the request that has just begun, Codex's two locks held by one that
@@ -177,7 +177,7 @@ describe("a command line in deploy/", () => {
 
   it("stands in each file that starts the program", () => {
     const others = ["README.md", TIMER, RULES, RULE_TESTS, DASHBOARD];
-    const files = listDeployments().filter((file) => !others.includes(file));
+    const files = listDeployments().filter((file) => !others.includes(file) && !file.startsWith("fleet/"));
     expect(new Set(calls.map(({ file }) => file))).toEqual(new Set(files));
   });
 
@@ -476,7 +476,12 @@ function sidecar(): Fields {
 
 /** Of each container of a YAML file: what it has as CODEX_HOME, and where something is mounted. */
 function containersOf(file: string): { name: string; home: unknown; mounts: unknown[] }[] {
-  return objectsWith("image", readYaml(file).documents).map((container) => {
+  const containers = objectsWith("image", readYaml(file).documents);
+  // The database's has another's image; what several share in a compose file is no container yet.
+  const own = containers.filter(
+    ({ image, volumes, volumeMounts }) => image !== "postgres:18" && (volumes ?? volumeMounts),
+  );
+  return own.map((container) => {
     const { image, env: list, environment, volumeMounts, volumes } = container;
     const told = ((list ?? []) as Fields[]).find(({ name }) => name === "CODEX_HOME");
     const home = told?.["value"] ?? (environment as Fields | undefined)?.["CODEX_HOME"];

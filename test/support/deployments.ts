@@ -36,7 +36,7 @@ export function hasTool(name: string): boolean {
 
 /** The documents of a YAML file, and what its parser has to say against them. */
 export function readYaml(file: string): { documents: Fields[]; complaints: string[] } {
-  const parsed = [...parseAllDocuments(readDeployment(file))];
+  const parsed = [...parseAllDocuments(readDeployment(file), { merge: true })];
   return {
     documents: parsed.map((document) => document.toJS() as Fields),
     complaints: parsed.flatMap(({ errors, warnings }) => [...errors, ...warnings].map(({ message }) => message)),
@@ -88,13 +88,15 @@ export function readCron(): { schedule: string; user: string; command: string; e
   return { schedule, user, command, env: Object.fromEntries(settings.map(([, key = "", value = ""]) => [key, value])) };
 }
 
-/** Every call of the program in deploy/. */
+/** Every call of the program in deploy/, but for those of a fleet, which need a database. */
 export function collectCalls(): Call[] {
-  return listDeployments().flatMap((file) =>
-    shellTexts(file)
-      .flatMap(callsIn)
-      .map((words) => ({ file, words })),
-  );
+  return listDeployments()
+    .filter((file) => !file.startsWith("fleet/"))
+    .flatMap((file) =>
+      shellTexts(file)
+        .flatMap(callsIn)
+        .map((words) => ({ file, words })),
+    );
 }
 
 /** The calls in a shell text: up to a redirection, or the end of the command. */
