@@ -5,8 +5,8 @@ import type { Secret } from "../core/secret.js";
 import type { Clock, Fetched, FollowSource, Sealer } from "../ports.js";
 import type { Postgres } from "./postgres.js";
 
-/** All that a follower's role may see, in one statement. */
-const SELECT = `select c.version, c.sealed_follower, extract(epoch from clock_timestamp()) * 1000 as now_ms,
+/** All that a follower's role may see, in one statement; what it knows by its version is not sent again. */
+const SELECT = `select c.version, case when c.version <> $2 then c.sealed_follower end as sealed, extract(epoch from clock_timestamp()) * 1000 as now_ms,
     (select extract(epoch from max(o.seen_at)) * 1000 from codex_auth.owner as o where o.credential = $1) as seen_ms
   from (select 1) as one left join codex_auth.credential as c on c.id = $1`;
 
@@ -26,7 +26,12 @@ export function postgresFollowSource({ db, credentialId, sealer, clock }: Postgr
   return {
     location: `${db.shownAddress} (credential ${credentialId})`,
     fetch: async (): Promise<Fetched> => {
-      const result = await db.query({ step: "read", text: SELECT, values: [credentialId], isRepeatable: true });
+      const result = await db.query({
+        step: "read",
+        text: SELECT,
+        values: [credentialId, last?.version ?? 0],
+        isRepeatable: true,
+      });
       if (result.kind === "failed") {
         const { fault } = result;
         return { kind: "unavailable", problem: describeUnreadable(fault), isFinal: FINAL.includes(fault.kind) };
@@ -39,7 +44,7 @@ export function postgresFollowSource({ db, credentialId, sealer, clock }: Postgr
       const version = Number(row["version"]);
       if (last?.version !== version) {
         const place = { credentialId, version, column: "follower" } as const;
-        const opened = await sealer.open(String(row["sealed_follower"]), place);
+        const opened = await sealer.open(String(row["sealed"]), place);
         if (opened.kind !== "opened") {
           return { kind: "unavailable", problem: describeUnopened(opened, "follower"), isFinal: true };
         }

@@ -37,7 +37,11 @@ export function planFollow(local: Reading, offer: Offer, lastVersion: number | n
   const copy = offered === null ? null : loginOf(offered);
   if (text === null || copy === null) return refused("not-a-login", "what it offers is no ChatGPT login");
   if (local.kind === "torn" || local.kind === "unreadable") return refused("unreadable", `auth.json ${local.problem}`);
-  if (local.kind === "absent" || local.kind === "empty") return olderOrWrite(text, copy, offer, lastVersion);
+  // A number that falls means a store that was put back, whatever the tokens say of their age; one that rises is newer.
+  const { version } = offer;
+  const order = version === null || lastVersion === null ? null : version - lastVersion;
+  if (order !== null && order < 0) return refused("older", OLDER);
+  if (local.kind === "absent" || local.kind === "empty") return { kind: "write", text, copy };
 
   const own = loginOf(local);
   if (!isTakeOver) {
@@ -46,19 +50,13 @@ export function planFollow(local: Reading, offer: Offer, lastVersion: number | n
     if (!isSameAccount(own.accountIds, copy.accountIds)) {
       return refused("other-account", "the home holds another account's login");
     }
-    if ((compareStamps(stampsOf(copy), stampsOf(own)) ?? 0) < 0) return refused("older", OLDER);
+    if (order === null && (compareStamps(stampsOf(copy), stampsOf(own)) ?? 0) < 0) return refused("older", OLDER);
   }
   if (own?.text.reveal() === text) return { kind: "same", copy };
-  return olderOrWrite(text, copy, offer, lastVersion);
+  return { kind: "write", text, copy };
 }
 
 const OLDER = "what it offers is older than the copy here (a restored backup?)";
-
-/** A number that falls means a store that was put back, whatever lies in the home by now. */
-function olderOrWrite(text: string, copy: LoginCopy, { version }: Offer, lastVersion: number | null): FollowPlan {
-  const isOlder = version !== null && lastVersion !== null && version < lastVersion;
-  return isOlder ? refused("older", OLDER) : { kind: "write", text, copy };
-}
 
 function refused(why: FollowRefusal, problem: string): FollowPlan {
   return { kind: "refused", why, problem };
