@@ -27,6 +27,7 @@ export function toFollowerText(text: string): string | null {
     ...(typeof lastRefresh === "string" ? { last_refresh: lastRefresh } : {}),
   };
   const result = JSON.stringify(copy, null, 2);
-  const isLeaked = typeof refresh_token === "string" && refresh_token !== "" && result.includes(refresh_token);
-  return isLeaked ? null : result;
+  // As it would stand in the result.
+  const spelled = typeof refresh_token === "string" ? JSON.stringify(refresh_token).slice(1, -1) : "";
+  return spelled !== "" && result.includes(spelled) ? null : result;
 }
