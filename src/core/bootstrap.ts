@@ -91,7 +91,10 @@ const KEPT: Readonly<Record<KeepReason, readonly [Level, string]>> = {
   "other-mode": ["info", `stays: it holds another kind of login than ${BLOB_NAME}`],
   copy: ["info", `stays: it is a copy that others refresh; ${BLOB_NAME} is not used`],
   "no-login-offered": ["info", `stays: ${BLOB_NAME} holds no ChatGPT login with a refresh token`],
-  "broken-file": ["warn", `is broken, and stays: it may hold a newer login than ${BLOB_NAME}; mend it, or remove it`],
+  "broken-file": [
+    "warn",
+    `is broken or out of reach, and stays: it may hold a newer login than ${BLOB_NAME}; mend it, or remove it`,
+  ],
   "broken-blob": ["error", `was not written: ${BLOB_NAME} is no auth.json; put the text of one there, or take it away`],
   "refused-before": [
     "error",
