@@ -8,6 +8,12 @@ export interface FollowerProcess {
   readonly running: Running;
 }
 
+const started = new Set<Running>();
+// Also when a part of the bench fails.
+process.on("exit", () => {
+  for (const { child } of started) child.kill("SIGKILL");
+});
+
 /** How many are started at once: the machine is small. */
 const BATCH = 10;
 
@@ -17,7 +23,9 @@ export async function startFollowers(scene: FleetScene, count: number, poll: str
   for (let index = 0; index < count; index += 1) {
     const host = `follower-${index}`;
     const args = ["follow", "--poll", poll, "--log-level", "error"];
-    followers.push({ home: scene.home(host), running: scene.start(host, args, "codex_follower") });
+    const running = scene.start(host, args, "codex_follower");
+    started.add(running);
+    followers.push({ home: scene.home(host), running });
     if (index % BATCH === BATCH - 1) await new Promise((resolve) => setTimeout(resolve, 1_500));
   }
   return followers;
@@ -26,6 +34,7 @@ export async function startFollowers(scene: FleetScene, count: number, poll: str
 export async function stopAll(followers: readonly FollowerProcess[]): Promise<void> {
   for (const { running } of followers) running.child.kill("SIGTERM");
   await Promise.all(followers.map(({ running }) => running.ended));
+  for (const { running } of followers) started.delete(running);
 }
 
 /** The access token that a home holds; empty while there is none. */

@@ -17,9 +17,6 @@ const OWNER_COUNTS = [2, 5, 10, 20];
 const KILL_SHARE = 0.12;
 const BREAK_SHARE = 0.25;
 
-/** Most of what a run does lies within this time after its start, milliseconds. */
-const RUN_MS = 900;
-
 interface Tally {
   runs: number;
   kills: number;
@@ -78,15 +75,20 @@ export async function benchRotations(server: PostgresServer, rotations: number, 
 /** One host: runs a forced refresh again and again, each one disturbed or not. */
 async function keepRefreshing(scene: FleetScene, host: string, tally: Tally, isOver: () => boolean): Promise<void> {
   const proxy = await startTcpProxy(scene.server.port);
+  // How long a run takes on this machine with this many others: a blow may fall at any moment of it.
+  let paceMs = 1_000;
   while (!isOver()) {
     tally.runs += 1;
     const url = scene.url("codex_owner").replace(`:${scene.port}/`, `:${proxy.port}/`);
     const running = scene.start(host, ["--once", "--force"], "codex_owner", { CODEX_AUTH_STORE: url });
     const isKilled = Math.random() < KILL_SHARE;
+    const sinceMs = Date.now();
+    const atMs = Math.random() * paceMs;
     const [result] = await Promise.all([
       running.ended,
-      isKilled ? killAt(running, Math.random() * RUN_MS, tally) : disturb(proxy, tally),
+      isKilled ? killAt(running, atMs, tally) : disturb(proxy, atMs, tally),
     ]);
+    if (!isKilled && result.code === 0) paceMs = Date.now() - sinceMs;
     await proxy.set("pass");
     proxy.cut();
     await judge(scene, host, result, tally);
@@ -99,11 +101,11 @@ async function killAt(running: Running, afterMs: number, tally: Tally): Promise<
   if (running.child.exitCode === null && running.child.kill("SIGKILL")) tally.kills += 1;
 }
 
-async function disturb(proxy: TcpProxy, tally: Tally): Promise<void> {
+async function disturb(proxy: TcpProxy, afterMs: number, tally: Tally): Promise<void> {
   if (Math.random() >= BREAK_SHARE) return;
   tally.breaks += 1;
   const modes = ["reset", "stall", "drop"] as const;
-  await sleep(Math.random() * RUN_MS);
+  await sleep(afterMs);
   await proxy.set(modes[Math.floor(Math.random() * modes.length)] ?? "reset");
   await sleep(Math.random() * 1_000);
   await proxy.set("pass");
