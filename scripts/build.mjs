@@ -95,7 +95,7 @@ async function collectLicenses(paths) {
     const file = files.find((entry) => /^licen[cs]e/i.test(entry)) ?? files.find((entry) => /^readme/i.test(entry));
     const whole = await readFile(join(root, path, file ?? "package.json"), "utf8");
     // Where it has no file of its own it is a part of the readme.
-    const text = /^licen[cs]e/i.test(file ?? "") ? whole : (/^#+ *licen[cs]e.*\n([^]*)/im.exec(whole)?.[1] ?? "");
+    const text = /^licen[cs]e/i.test(file ?? "") ? whole : (/^#+ *licen[cs]e.*\n([\s\S]*)/im.exec(whole)?.[1] ?? "");
     if (!/permission/i.test(text)) throw new Error(`${name} has no licence text: its code can't be bundled`);
     return `${name} ${version} (${license})\n\n${text.trim()}\n`;
   });

@@ -187,7 +187,10 @@ function isOfTicket(row: Row, { prepared }: Ticket): boolean {
 }
 
 /** The end that a ticket has come to, as an event; null while it has not. */
-function verdictOf({ state }: Ticket, nowMs: number): TicketEvent | null {
+function verdictOf({ state, life }: Ticket, nowMs: number): TicketEvent | null {
+  // Its process died over it, and no answer lies here: the others need not wait for one.
+  const isDead = life === "gone" || life === "self";
+  if (state.kind === "dispatched" && isDead) return { event: "unanswered", atMs: nowMs, cause: "owner-died" };
   if (state.kind === "rejected") return { event: "rejected", atMs: nowMs, rejection: state.rejection };
   if (state.kind === "unanswered") return { event: "unanswered", atMs: state.atMs, cause: state.cause ?? "unknown" };
   return null;

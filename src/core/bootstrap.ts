@@ -5,7 +5,7 @@ import { Secret } from "./secret.js";
 import type { Ticket } from "./ticket.js";
 
 /** Where the blob comes from: a platform puts a secret there. */
-export const BLOB_NAME = "CODEX_AUTH_JSON";
+const BLOB_NAME = "CODEX_AUTH_JSON";
 
 export type BootstrapPlan =
   /** `over`: what the text takes the place of. */

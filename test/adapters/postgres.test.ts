@@ -182,6 +182,16 @@ describe.each([16, 18] as const)("PostgreSQL %i", (major) => {
       await ticket.close();
     });
 
+    it("hear from a host that comes back what became of its request", async () => {
+      const [first, second] = await openTwo();
+      const ticket = await create(first, 1);
+      await ticket.record({ event: "dispatched", atMs: 5 });
+      expect(await statesOf(second)).toEqual([[1, "dispatched", "alive"]]);
+      await ticket.close(); // As a process that has died: nobody is at work with it.
+      await statesOf(first);
+      expect(await statesOf(second)).toEqual([[1, "unanswered", "unknown"]]);
+    });
+
     it("don't let the first go on once the second has made the next attempt", async () => {
       const [first, second] = await openTwo();
       const stopped = await create(first, 1);

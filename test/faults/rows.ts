@@ -1,5 +1,6 @@
 import type { Row } from "./row.js";
 import { DISK_ROWS } from "./rows-disk.js";
+import { FLEET_ROWS } from "./rows-fleet.js";
 import { PEOPLE_ROWS } from "./rows-people.js";
 import { RACE_ROWS } from "./rows-races.js";
 import { SERVER_ROWS } from "./rows-server.js";
@@ -14,4 +15,5 @@ export const ROWS: readonly Row[] = [
   ...WRITER_ROWS,
   ...SERVER_ROWS,
   ...PEOPLE_ROWS,
+  ...FLEET_ROWS,
 ];
