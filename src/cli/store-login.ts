@@ -12,9 +12,8 @@ import { fingerprint } from "../core/fingerprint.js";
 import { nextVersion } from "../core/fleet.js";
 import type { SealKey } from "../core/fleet-keys.js";
 import { outcomeWithoutLogin, reportOutcome } from "../core/outcome.js";
-import { planPut } from "../core/put.js";
+import { planGiveAway, planPut } from "../core/put.js";
 import { describeUnopened } from "../core/seal.js";
-import { isInFlight } from "../core/ticket.js";
 import type { Sealer } from "../ports.js";
 import { readSettled } from "../reading.js";
 import type { FleetSettings } from "./fleet-options.js";
@@ -82,18 +81,15 @@ async function readOwnLogin({ codexHomes }: Settings): Promise<Credential | Stor
   }
   const { credential } = reading;
   const listing = fileTicketBook(store.location, systemClock).list();
+  if (listing.kind === "failed") return failed(listing.fault);
   const mark = fingerprint(credential.refreshToken);
-  const nowMs = systemClock.nowMs();
-  const isAtWork =
-    listing.kind === "failed" ||
-    listing.tickets.some(
-      (ticket) => ticket.fingerprint === mark && (ticket.state.kind === "answered" || isInFlight(ticket, nowMs)),
-    );
-  if (isAtWork)
-    return refused(
-      "not stored: a refresh of this login is not finished; run codex-auth-watchdog --once, then try again",
-      2,
-    );
+  const own = listing.tickets.filter((ticket) => ticket.fingerprint === mark);
+  const plan = planGiveAway(own, systemClock.nowMs());
+  if (plan.kind === "refused") return refused(`not stored: ${plan.why}`);
+  if (plan.kind === "wait") {
+    const advice = "run codex-auth-watchdog --once, then try again";
+    return refused(`not stored: a refresh of this login is not finished; ${advice}`, 2);
+  }
   return credential;
 }
 

@@ -1,5 +1,6 @@
 import { type Credential, compareStamps, stampsOf } from "./credential.js";
 import { isSameAccount } from "./reconcile.js";
+import { countDispatches, isInFlight, type Ticket } from "./ticket.js";
 
 /** Whether a login may be put into the store. */
 export type PutPlan =
@@ -29,6 +30,34 @@ export function planPut(offered: Credential, stored: Credential | null, wasPrese
   return order > 0 ? { kind: "put" } : refused("the stored one is newer; log in again, and put that");
 }
 
-function refused(why: string): PutPlan {
+/** Whether a home may give its login away. */
+export type GivePlan =
+  | { readonly kind: "give" }
+  /** A request is under way, or its answer waits to be saved. */
+  | { readonly kind: "wait" }
+  /** In words that follow "not stored: ". */
+  | { readonly kind: "refused"; readonly why: string };
+
+/**
+ * Decides whether the requests that a home has made let its login go. The store knows nothing of them: its owners would
+ * present the token as if nobody ever had.
+ *
+ * @param tickets the home's tickets of this very token
+ * @param nowMs milliseconds since 1970
+ */
+export function planGiveAway(tickets: readonly Ticket[], nowMs: number): GivePlan {
+  if (tickets.some((ticket) => ticket.state.kind === "answered" || isInFlight(ticket, nowMs))) return { kind: "wait" };
+  if (tickets.some(({ state }) => state.kind === "rejected")) {
+    return refused("the server has refused its refresh token; log in again, and put that");
+  }
+  if (countDispatches(tickets) > 0) {
+    return refused(
+      "its refresh token was sent from this home, and nobody knows what became of it; log in again, and put that",
+    );
+  }
+  return { kind: "give" };
+}
+
+function refused(why: string): { readonly kind: "refused"; readonly why: string } {
   return { kind: "refused", why };
 }

@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { type Credential, readCredential } from "../../src/core/credential.js";
-import { planPut } from "../../src/core/put.js";
+import { planGiveAway, planPut } from "../../src/core/put.js";
+import type { HolderLife, Ticket, TicketState } from "../../src/core/ticket.js";
 import { makeAuthJson, makeJwt, makeTokens } from "../support/login.js";
 
 function login(iat: number | null, accountId = "acct-test"): Credential {
@@ -35,5 +36,55 @@ describe("a login is not put", () => {
     ["when its token was presented before, and nothing is there", NEW, null, true, /it is spent/],
   ])("%s", (_name, offered, stored, wasPresented, why) => {
     expect(planPut(offered, stored, wasPresented)).toEqual({ kind: "refused", why: expect.stringMatching(why) });
+  });
+});
+
+const NOW_MS = Date.UTC(2026, 10, 25);
+const AN_HOUR_AGO = NOW_MS - 3_600_000;
+
+function ticket(state: TicketState, life: HolderLife, atMs = AN_HOUR_AGO): Ticket {
+  return { fingerprint: "a".repeat(64), attempt: 1, createdAtMs: atMs, state, life, prepared: null, rewrite: null };
+}
+
+describe("a home gives its login away", () => {
+  it.each([
+    ["without any ticket", []],
+    ["when a request was given up before it left", [ticket({ kind: "prepared" }, "gone")]],
+    ["when its writer died over the first line", [ticket({ kind: "blank" }, "unknown")]],
+  ])("%s", (_name, tickets) => {
+    expect(planGiveAway(tickets, NOW_MS)).toEqual({ kind: "give" });
+  });
+});
+
+describe("a home keeps its login", () => {
+  const sent = { atMs: AN_HOUR_AGO, cause: null } as const;
+  const rejection = { cause: "reused", httpStatus: 401 } as const;
+  const answer = { kind: "rejected", rejection } as const;
+  const [spent, unknown] = [/server has refused/, /nobody knows what became of it/];
+
+  it.each([
+    ["a request is about to leave", [ticket({ kind: "prepared" }, "alive", NOW_MS - 1_000)]],
+    ["a request is under way", [ticket({ kind: "dispatched", ...sent }, "alive")]],
+    ["an answer waits", [ticket({ kind: "answered", result: answer, isWhole: true, atMs: AN_HOUR_AGO }, "gone")]],
+    [
+      "one of several is under way",
+      [ticket({ kind: "unanswered", ...sent }, "gone"), ticket({ kind: "dispatched", ...sent }, "alive")],
+    ],
+  ])("for now, while %s", (_name, tickets) => {
+    expect(planGiveAway(tickets, NOW_MS)).toEqual({ kind: "wait" });
+  });
+
+  it.each([
+    ["its process died over a request", [ticket({ kind: "dispatched", ...sent }, "gone")], unknown],
+    ["a request got no answer", [ticket({ kind: "unanswered", ...sent, cause: "deadline" }, "gone")], unknown],
+    ["nobody can read what a ticket says", [ticket({ kind: "opaque" }, "unknown")], unknown],
+    ["the server has refused it", [ticket({ kind: "rejected", rejection }, "gone")], spent],
+    [
+      "a refusal followed a lost answer",
+      [ticket({ kind: "unanswered", ...sent }, "gone"), ticket({ kind: "rejected", rejection }, "gone")],
+      spent,
+    ],
+  ])("for good, when %s", (_name, tickets, why) => {
+    expect(planGiveAway(tickets, NOW_MS)).toEqual({ kind: "refused", why: expect.stringMatching(why) });
   });
 });

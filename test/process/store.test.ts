@@ -113,6 +113,18 @@ describe.each([16, 18] as const)("the store on PostgreSQL %i", (major) => {
     expect([run.code, run.stderr]).toEqual([2, expect.stringMatching(/a refresh of this login is not finished/)]);
     watchdog.child.kill("SIGKILL");
     await watchdog.ended;
+    // Now nobody will ever hear the answer: an owner that knew nothing of this request would burn the login.
+    const late = await store("put");
+    expect([late.code, late.stderr]).toEqual([1, expect.stringMatching(/sent from this home.*log in again/)]);
+    expect(await server.query("select from codex_auth.credential", scene.database)).toEqual([]);
+  });
+
+  it("takes no login that the server has refused", async () => {
+    putOnDesk(makeAuthJson(makeTokens()));
+    const refusedHere = await scene.run("desk", ["--once"], "codex_owner", { CODEX_AUTH_STORE: "" });
+    expect(refusedHere.code).toBe(3);
+    const run = await store("put");
+    expect([run.code, run.stderr]).toEqual([1, expect.stringMatching(/server has refused.*log in again/)]);
   });
 
   it.each([
