@@ -20,6 +20,8 @@ const MIGRATIONS: readonly string[] = [
   updated_at timestamptz not null default clock_timestamp(),
   updated_by text not null
 );
+-- One token under two names would have owners who know nothing of each other's requests.
+create unique index credential_token on codex_auth.credential (refresh_fp);
 create table codex_auth.spend (
   credential text not null,
   refresh_fp text not null check (refresh_fp ~ '^[0-9a-f]{64}$'),

@@ -29,9 +29,12 @@ interface StoredRow {
 
 const SELECT = `select c.id, c.version, c.sealed_owner, c.sealed_follower,
     extract(epoch from clock_timestamp()) * 1000 as now_ms,
-    exists (select from codex_auth.spend as s
-      where s.credential = $1 and s.refresh_fp = $2 and s.dispatched_at is not null) as was_presented
+    exists (select from codex_auth.spend as s where s.refresh_fp = $2 and s.dispatched_at is not null) as was_presented,
+    (select o.id from codex_auth.credential as o where o.refresh_fp = $2 and o.id <> $1) as other_name
   from (select 1) as one left join codex_auth.credential as c on c.id = $1`;
+
+/** SQLSTATE: somebody has put the same token under another name since we looked. */
+const UNIQUE_VIOLATION = "23505";
 
 /** Puts the login of auth.json into the store, unless a newer one is there. */
 export async function putLogin(settings: Settings, fleet: FleetSettings, db: Postgres): Promise<StoreAnswer> {
@@ -49,15 +52,17 @@ export async function putLogin(settings: Settings, fleet: FleetSettings, db: Pos
   const opened = stored === null ? null : await openLogin(sealers.owner, stored);
   if (opened !== null && "problem" in opened) return refused(`${nameOf(db, credentialId)} ${opened.problem}`);
 
-  const plan = planPut(offered, opened?.credential ?? null, row?.["was_presented"] === true);
+  const otherName = typeof row?.["other_name"] === "string" ? row["other_name"] : null;
+  const past = { wasPresented: row?.["was_presented"] === true, otherName };
+  const plan = planPut(offered, opened?.credential ?? null, past);
   if (plan.kind === "refused") return refused(`not stored: ${plan.why}`);
   const from = stored?.version ?? 0;
   const version = nextVersion(from, Number(row?.["now_ms"]));
   const text = offered.text.reveal();
   const written = await writeRow(db, sealers, { credentialId, from, version, text, updatedBy: `put on ${hostname()}` });
-  if (written.kind === "failed") return failed(written.fault);
-  if (written.rows.length === 0)
-    return refused("not stored: somebody has just written another login; look, and try again");
+  const isRaced = written.kind === "failed" ? written.fault.code === UNIQUE_VIOLATION : written.rows.length === 0;
+  if (written.kind === "failed" && !isRaced) return failed(written.fault);
+  if (isRaced) return refused("not stored: somebody has just written to the store; look, and try again");
   const { email } = offered.idClaims;
   const [home = ""] = settings.codexHomes;
   return {

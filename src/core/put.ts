@@ -8,16 +8,25 @@ export type PutPlan =
   /** In words that follow "not stored: ". */
   | { readonly kind: "refused"; readonly why: string };
 
+/** What the store knows of the very token that is offered. */
+export interface TokenPast {
+  /** Whether a request with it is on record, under whatever name it stood. */
+  readonly wasPresented: boolean;
+  /** Another name under which it stands now; null when there is none. */
+  readonly otherName: string | null;
+}
+
 /**
  * Decides whether a login from a file may take a place in the store. A login that is older than what is there, or that
  * was presented already, holds a spent token, and its use would revoke the good one.
  *
  * @param stored what stands there now; null when nothing does
- * @param wasPresented whether a request with this very refresh token is on record
  */
-export function planPut(offered: Credential, stored: Credential | null, wasPresented: boolean): PutPlan {
+export function planPut(offered: Credential, stored: Credential | null, past: TokenPast): PutPlan {
   if (stored?.refreshToken.equals(offered.refreshToken) === true) return refused("the same login is stored already");
-  if (wasPresented) {
+  // Each name has owners of its own, and they ask each other nothing.
+  if (past.otherName !== null) return refused(`the same login is stored already, as ${past.otherName}`);
+  if (past.wasPresented) {
     return refused("its refresh token was presented from the store before, so it is spent; log in again, and put that");
   }
   if (stored === null) return { kind: "put" };

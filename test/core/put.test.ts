@@ -15,27 +15,32 @@ function login(iat: number | null, accountId = "acct-test"): Credential {
 }
 
 const NEW = login(2_000_000);
+const UNKNOWN = { wasPresented: false, otherName: null };
+const PRESENTED = { wasPresented: true, otherName: null };
+const ELSEWHERE = { wasPresented: false, otherName: "second" };
 
 describe("a login is put", () => {
   it.each([
     ["where there is none", NEW, null],
     ["over an older one of the account", NEW, login(1_000_000)],
   ])("%s", (_name, offered, stored) => {
-    expect(planPut(offered, stored, false)).toEqual({ kind: "put" });
+    expect(planPut(offered, stored, UNKNOWN)).toEqual({ kind: "put" });
   });
 });
 
 describe("a login is not put", () => {
   it.each([
-    ["over itself", NEW, NEW, false, /stored already/],
-    ["over a newer one", login(1_000_000), NEW, false, /the stored one is newer/],
-    ["over one of the same age", login(2_000_000), NEW, false, /the stored one is newer/],
-    ["over one of which nothing tells the age", login(null), login(null), false, /nothing tells whether it is newer/],
-    ["over another account's", login(3_000_000, "acct-other"), NEW, false, /--credential/],
-    ["when its token was presented before", NEW, login(1_000_000), true, /it is spent/],
-    ["when its token was presented before, and nothing is there", NEW, null, true, /it is spent/],
-  ])("%s", (_name, offered, stored, wasPresented, why) => {
-    expect(planPut(offered, stored, wasPresented)).toEqual({ kind: "refused", why: expect.stringMatching(why) });
+    ["over itself", NEW, NEW, UNKNOWN, /stored already/],
+    ["over a newer one", login(1_000_000), NEW, UNKNOWN, /the stored one is newer/],
+    ["over one of the same age", login(2_000_000), NEW, UNKNOWN, /the stored one is newer/],
+    ["over one of which nothing tells the age", login(null), login(null), UNKNOWN, /nothing tells whether it is newer/],
+    ["over another account's", login(3_000_000, "acct-other"), NEW, UNKNOWN, /--credential/],
+    ["when it stands under another name", NEW, null, ELSEWHERE, /stored already, as second/],
+    ["when it stands under another name, newer than here", NEW, login(1_000_000), ELSEWHERE, /as second/],
+    ["when its token was presented before", NEW, login(1_000_000), PRESENTED, /it is spent/],
+    ["when its token was presented before, and nothing is there", NEW, null, PRESENTED, /it is spent/],
+  ])("%s", (_name, offered, stored, past, why) => {
+    expect(planPut(offered, stored, past)).toEqual({ kind: "refused", why: expect.stringMatching(why) });
   });
 });
 

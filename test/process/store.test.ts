@@ -95,8 +95,21 @@ describe.each([16, 18] as const)("the store on PostgreSQL %i", (major) => {
     expect((await scene.run("owner", ["--once"])).code).toBe(0);
     putOnDesk(spent);
     await server.query("delete from codex_auth.credential", scene.database);
-    const run = await store("put");
-    expect([run.code, run.stderr]).toEqual([1, expect.stringMatching(/it is spent; log in again/)]);
+    for (const words of ["put", "put --credential second"]) {
+      const run = await store(words);
+      expect([run.code, run.stderr]).toEqual([1, expect.stringMatching(/it is spent; log in again/)]);
+    }
+  });
+
+  it("takes a login under one name only, however many offer it at once", async () => {
+    putOnDesk(makeAuthJson(makeTokens()));
+    const names = ["a", "b", "c", "d", "e", "f"];
+    const runs = await Promise.all(names.map((name) => store(`put --credential ${name}`)));
+    expect(runs.map(({ code }) => code).sort()).toEqual([0, 1, 1, 1, 1, 1]);
+    const rows = await server.query("select id from codex_auth.credential", scene.database);
+    expect(rows).toHaveLength(1);
+    const late = await store("put --credential late");
+    expect([late.code, late.stderr]).toEqual([1, expect.stringMatching(`stored already, as ${rows[0]?.["id"]}\n`)]);
   });
 
   it("takes no login away from a refresh that is not finished", async () => {
@@ -157,7 +170,8 @@ describe.each([16, 18] as const)("the store on PostgreSQL %i", (major) => {
 
   it("changes its keys without a login being out of reach for a moment", async () => {
     await scene.logIn();
-    await store("put --credential second");
+    putOnDesk(makeAuthJson(makeTokens()));
+    expect((await store("put --credential second")).code).toBe(0);
     const [old, next] = [scene.path("owner.key"), scene.path("both.key")];
     const made = await runProgram({ args: ["store", "make-key"] });
     expect(made.stdout).toMatch(/^[\w-]{43}\n$/);
