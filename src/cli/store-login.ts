@@ -12,7 +12,7 @@ import { fingerprint } from "../core/fingerprint.js";
 import { nextVersion } from "../core/fleet.js";
 import type { SealKey } from "../core/fleet-keys.js";
 import { outcomeWithoutLogin, reportOutcome } from "../core/outcome.js";
-import { planGiveAway, planPut } from "../core/put.js";
+import { damagedLoginOf, planGiveAway, planPut, type StoredLogin, storedLoginOf } from "../core/put.js";
 import { describeUnopened } from "../core/seal.js";
 import type { Sealer } from "../ports.js";
 import { readSettled } from "../reading.js";
@@ -27,7 +27,8 @@ interface StoredRow {
   readonly sealed: { readonly owner: string; readonly follower: string };
 }
 
-const SELECT = `select c.id, c.version, c.sealed_owner, c.sealed_follower,
+const SELECT = `select c.id, c.version, c.sealed_owner, c.sealed_follower, c.refresh_fp, c.account_ids,
+    extract(epoch from coalesce(c.last_refresh, c.updated_at)) * 1000 as aged_ms,
     extract(epoch from clock_timestamp()) * 1000 as now_ms,
     exists (select from codex_auth.spend as s where s.refresh_fp = $2 and s.dispatched_at is not null) as was_presented,
     (select o.id from codex_auth.credential as o where o.refresh_fp = $2 and o.id <> $1) as other_name
@@ -50,11 +51,14 @@ export async function putLogin(settings: Settings, fleet: FleetSettings, db: Pos
   const [row] = result.rows;
   const stored = rowOf(row);
   const opened = stored === null ? null : await openLogin(sealers.owner, stored);
-  if (opened !== null && "problem" in opened) return refused(`${nameOf(db, credentialId)} ${opened.problem}`);
-
+  // A key that we don't have may open it. What nobody can open must not stand in the way for ever.
+  if (opened !== null && "problem" in opened && opened.isKeyMissing) {
+    return refused(`${nameOf(db, credentialId)} ${opened.problem}`);
+  }
+  const place = opened === null || row === undefined ? null : toStoredLogin(opened, row);
   const otherName = typeof row?.["other_name"] === "string" ? row["other_name"] : null;
   const past = { wasPresented: row?.["was_presented"] === true, otherName };
-  const plan = planPut(offered, opened?.credential ?? null, past);
+  const plan = planPut(offered, place, past);
   if (plan.kind === "refused") return refused(`not stored: ${plan.why}`);
   const from = stored?.version ?? 0;
   const version = nextVersion(from, Number(row?.["now_ms"]));
@@ -182,14 +186,25 @@ function keyIdsOf({ sealed }: StoredRow): { readonly owner: string | null; reado
   return { owner: readKeyId(sealed.owner), follower: readKeyId(sealed.follower) };
 }
 
-async function openLogin(
-  sealer: Sealer,
-  { id, version, sealed }: StoredRow,
-): Promise<{ readonly credential: Credential } | { readonly problem: string }> {
+/** A row's login, or why it can't be had, in words that follow the store's name. */
+type OpenedRow = { readonly credential: Credential } | { readonly problem: string; readonly isKeyMissing: boolean };
+
+function toStoredLogin(opened: OpenedRow, { refresh_fp, account_ids, aged_ms }: Row): StoredLogin {
+  if ("credential" in opened) return storedLoginOf(opened.credential);
+  return damagedLoginOf({
+    fingerprint: String(refresh_fp),
+    accountIds: String(account_ids),
+    agedMs: Number(aged_ms),
+  });
+}
+
+async function openLogin(sealer: Sealer, { id, version, sealed }: StoredRow): Promise<OpenedRow> {
   const opened = await sealer.open(sealed.owner, { credentialId: id, version, column: "owner" });
-  if (opened.kind !== "opened") return { problem: describeUnopened(opened, "owner") };
+  if (opened.kind !== "opened") {
+    return { problem: describeUnopened(opened, "owner"), isKeyMissing: opened.kind === "unknown-key" };
+  }
   const reading = readCredential(opened.text.reveal());
-  if (reading.kind !== "login") return { problem: "holds no login" };
+  if (reading.kind !== "login") return { problem: "holds no login", isKeyMissing: false };
   return { credential: reading.credential };
 }
 

@@ -1,4 +1,5 @@
-import { type Credential, compareStamps, stampsOf } from "./credential.js";
+import { type Credential, compareStamps, knownAccounts, type Stamps, stampsOf } from "./credential.js";
+import { fingerprint } from "./fingerprint.js";
 import { isSameAccount } from "./reconcile.js";
 import { countDispatches, isInFlight, type Ticket } from "./ticket.js";
 
@@ -7,6 +8,42 @@ export type PutPlan =
   | { readonly kind: "put" }
   /** In words that follow "not stored: ". */
   | { readonly kind: "refused"; readonly why: string };
+
+/** What stands where a login is to be put. */
+export interface StoredLogin {
+  /** Of its refresh token. */
+  readonly fingerprint: string;
+  readonly accountIds: readonly string[];
+  readonly stamps: Stamps;
+  /** Whether it opens. What does not is of no use to anybody, so that the same login may be put over it. */
+  readonly isWhole: boolean;
+}
+
+export function storedLoginOf(credential: Credential): StoredLogin {
+  const { refreshToken, accountIds } = credential;
+  return { fingerprint: fingerprint(refreshToken), accountIds, stamps: stampsOf(credential), isWhole: true };
+}
+
+/**
+ * What the plain columns tell of a row whose sealed text was damaged.
+ *
+ * @param accountIds a JSON list; what is none counts as no account
+ * @param agedMs when it was refreshed, or else written, milliseconds since 1970
+ */
+export function damagedLoginOf(row: { fingerprint: string; accountIds: string; agedMs: number }): StoredLogin {
+  let ids: unknown = null;
+  try {
+    ids = JSON.parse(row.accountIds);
+  } catch {
+    // Damaged as well.
+  }
+  return {
+    fingerprint: row.fingerprint,
+    accountIds: Array.isArray(ids) ? knownAccounts(ids) : [],
+    stamps: { issuedAtMs: null, lastRefreshMs: row.agedMs },
+    isWhole: false,
+  };
+}
 
 /** What the store knows of the very token that is offered. */
 export interface TokenPast {
@@ -22,18 +59,19 @@ export interface TokenPast {
  *
  * @param stored what stands there now; null when nothing does
  */
-export function planPut(offered: Credential, stored: Credential | null, past: TokenPast): PutPlan {
-  if (stored?.refreshToken.equals(offered.refreshToken) === true) return refused("the same login is stored already");
+export function planPut(offered: Credential, stored: StoredLogin | null, past: TokenPast): PutPlan {
+  const isSame = stored?.fingerprint === fingerprint(offered.refreshToken);
+  if (isSame && stored.isWhole) return refused("the same login is stored already");
   // Each name has owners of its own, and they ask each other nothing.
   if (past.otherName !== null) return refused(`the same login is stored already, as ${past.otherName}`);
   if (past.wasPresented) {
     return refused("its refresh token was presented from the store before, so it is spent; log in again, and put that");
   }
-  if (stored === null) return { kind: "put" };
+  if (stored === null || isSame) return { kind: "put" };
   if (!isSameAccount(offered.accountIds, stored.accountIds)) {
     return refused("another account's login is stored under this name; choose another one with --credential");
   }
-  const order = compareStamps(stampsOf(offered), stampsOf(stored));
+  const order = compareStamps(stampsOf(offered), stored.stamps);
   if (order === null)
     return refused("nothing tells whether it is newer than the stored one; log in again, and put that");
   return order > 0 ? { kind: "put" } : refused("the stored one is newer; log in again, and put that");

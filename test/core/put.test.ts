@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { type Credential, readCredential } from "../../src/core/credential.js";
-import { planGiveAway, planPut } from "../../src/core/put.js";
+import { fingerprint } from "../../src/core/fingerprint.js";
+import { damagedLoginOf, planGiveAway, planPut, storedLoginOf } from "../../src/core/put.js";
 import type { HolderLife, Ticket, TicketState } from "../../src/core/ticket.js";
 import { makeAuthJson, makeJwt, makeTokens } from "../support/login.js";
 
@@ -24,7 +25,7 @@ describe("a login is put", () => {
     ["where there is none", NEW, null],
     ["over an older one of the account", NEW, login(1_000_000)],
   ])("%s", (_name, offered, stored) => {
-    expect(planPut(offered, stored, UNKNOWN)).toEqual({ kind: "put" });
+    expect(planPut(offered, stored === null ? null : storedLoginOf(stored), UNKNOWN)).toEqual({ kind: "put" });
   });
 });
 
@@ -40,7 +41,28 @@ describe("a login is not put", () => {
     ["when its token was presented before", NEW, login(1_000_000), PRESENTED, /it is spent/],
     ["when its token was presented before, and nothing is there", NEW, null, PRESENTED, /it is spent/],
   ])("%s", (_name, offered, stored, past, why) => {
-    expect(planPut(offered, stored, past)).toEqual({ kind: "refused", why: expect.stringMatching(why) });
+    expect(planPut(offered, stored === null ? null : storedLoginOf(stored), past)).toEqual({
+      kind: "refused",
+      why: expect.stringMatching(why),
+    });
+  });
+});
+
+describe("over a row that nobody can open", () => {
+  const [sameToken, other] = [fingerprint(NEW.refreshToken), "0".repeat(64)];
+  const newMs = NEW.lastRefreshMs ?? Number.NaN;
+
+  it.each([
+    ["the same login", { fingerprint: sameToken, accountIds: '["acct-test"]', agedMs: newMs }, UNKNOWN, null],
+    ["a newer one", { fingerprint: other, accountIds: '["acct-test"]', agedMs: newMs - 1 }, UNKNOWN, null],
+    ["a newer one, where no account is named", { fingerprint: other, accountIds: "{", agedMs: 0 }, UNKNOWN, null],
+    ["an older one", { fingerprint: other, accountIds: "[7]", agedMs: newMs + 1 }, UNKNOWN, /stored one is newer/],
+    ["another account's", { fingerprint: other, accountIds: '["acct-other"]', agedMs: 0 }, UNKNOWN, /another account/],
+    ["a spent one", { fingerprint: sameToken, accountIds: "[]", agedMs: 0 }, PRESENTED, /it is spent/],
+    ["one with another name", { fingerprint: other, accountIds: "[]", agedMs: 0 }, ELSEWHERE, /as second/],
+  ])("%s", (_name, row, past, why) => {
+    const refusal = { kind: "refused", why: expect.stringMatching(why ?? "") };
+    expect(planPut(NEW, damagedLoginOf(row), past)).toEqual(why === null ? { kind: "put" } : refusal);
   });
 });
 

@@ -101,6 +101,34 @@ describe.each([16, 18] as const)("the store on PostgreSQL %i", (major) => {
     }
   });
 
+  it.each([
+    ["changed", "sealed_owner = sealed_owner || 'A'", /changed by somebody who has not its key; put the login again/],
+    ["moved", "version = version + 1", /was sealed for another row or version; put the login again/],
+    ["emptied", "sealed_owner = ''", /changed by somebody who has not its key; put the login again/],
+  ])("takes a login again whose row was %s, and no older or other one", async (_name, change, line) => {
+    const first = await scene.logIn({ livesForSec: 10_000, expiresInSec: 8_000 });
+    const good = readFileSync(join(scene.home("desk"), "auth.json"), "utf8");
+    await server.query(`update codex_auth.credential set ${change}`, scene.database);
+    expect((await store("status")).stdout).toMatch(line);
+    expect((await store("get --with-refresh-token")).stderr).toMatch(line);
+    expect((await scene.run("owner", ["--once"])).stderr).toMatch(line);
+    const stale = { lastRefreshAgoSec: 7_200, livesForSec: 20_000, expiresInSec: 7_000 };
+    putOnDesk(makeAuthJson(makeTokens(stale), stale));
+    expect((await store("put")).stderr).toMatch(/the stored one is newer/);
+    putOnDesk(makeAuthJson(makeTokens({ accountId: "acct-other" }), { accountId: "acct-other" }));
+    expect((await store("put")).stderr).toMatch(/another account's login/);
+    putOnDesk(good);
+    expect((await store("put")).code).toBe(0);
+    expect(await scene.storedRefreshToken()).toBe(first.refresh_token);
+  });
+
+  it("does not take a login in place of one that another key opens", async () => {
+    await scene.logIn();
+    putOnDesk(makeAuthJson(makeTokens({ expiresInSec: 9_000 })));
+    const run = await store("put", { CODEX_AUTH_OWNER_KEY_FILE: scene.path("follower.key") });
+    expect([run.code, run.stderr]).toEqual([1, expect.stringMatching(/put that key into CODEX_AUTH_OWNER_KEY_FILE/)]);
+  });
+
   it("takes a login under one name only, however many offer it at once", async () => {
     putOnDesk(makeAuthJson(makeTokens()));
     const names = ["a", "b", "c", "d", "e", "f"];
