@@ -106,6 +106,7 @@ export function grantsFor(roles: { readonly owner: string | null; readonly follo
   ].join("\n");
 }
 
-function quoteName(name: string): string {
+/** A name as SQL text may hold it, whatever is in it. */
+export function quoteName(name: string): string {
   return `"${name.replaceAll('"', '""')}"`;
 }

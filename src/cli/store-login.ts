@@ -140,6 +140,7 @@ export async function rotateKey(fleet: FleetSettings, db: Postgres): Promise<Sto
     isRepeatable: true,
   });
   if (ids.kind === "failed") return failed(ids.fault);
+  if (ids.rows.length === 0) return refused(`${db.shownAddress} holds no login; store put puts one there`);
   const lines: string[] = [];
   const notes: string[] = [];
   let fault: Fault | null = null;

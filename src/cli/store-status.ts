@@ -89,19 +89,24 @@ function render(view: StoreView, health: Health, settings: ShownSettings): strin
   if (health.action !== null) rows.push(["do", paint("bold", health.action)]);
   if (reading.kind === "login") rows.push(...loginRows(reading.credential, { nowMs, policy: settings }, paint));
   const written = describeMoment(Number(row["updated_ms"]), nowMs);
-  rows.push(["stored", `version ${row["version"]}, by ${row["updated_by"]} ${written}`]);
+  rows.push(["stored", `version ${row["version"]}, by ${plain(row["updated_by"])} ${written}`]);
   rows.push(["keys", `owner ${keyIdOf(row["sealed_owner"])}, follower ${keyIdOf(row["sealed_follower"])}`]);
   if (owners.length === 0) rows.push(["owners", paint("degraded", "none was ever seen: nobody refreshes this login")]);
   for (const { name, seenMs } of owners) {
-    const seen = `${name}, seen ${describeMoment(seenMs, nowMs)}`;
+    const seen = `${plain(name)}, seen ${describeMoment(seenMs, nowMs)}`;
     rows.push(["owner", isOwnerAlive(seenMs, nowMs) ? seen : paint("dim", `${seen}: not running`)]);
   }
   for (const ticket of tickets) rows.push(["request", describeTicket(ticket, nowMs)]);
   return renderRows(view.location, rows, paint);
 }
 
+/** What others have written, as a terminal may have it. */
+function plain(text: unknown): string {
+  return String(text).replace(/\p{Cc}/gu, " ");
+}
+
 function describeTicket(ticket: Ticket, nowMs: number): string {
-  const who = describeHolder(ticket.prepared?.holder ?? null);
+  const who = plain(describeHolder(ticket.prepared?.holder ?? null));
   const since = describeSpan(nowMs - ticket.createdAtMs);
   if (ticket.state.kind === "rejected") return `${who} was refused (${ticket.state.rejection.cause})`;
   if (isInFlight(ticket, nowMs)) return `${who} is at work since ${since}; its answer is waited for`;

@@ -1,6 +1,6 @@
 import { makeKey } from "../adapters/jose-sealer.js";
 import { Postgres } from "../adapters/postgres.js";
-import { grantsFor, migrationSql, SCHEMA_VERSION } from "../adapters/postgres-schema.js";
+import { grantsFor, migrationSql, quoteName, SCHEMA_VERSION } from "../adapters/postgres-schema.js";
 import { describeFault, type Fault } from "../core/fault.js";
 import type { FleetSettings } from "./fleet-options.js";
 import type { CommandName } from "./option-table.js";
@@ -86,14 +86,18 @@ async function initStore(fleet: FleetSettings, db: Postgres): Promise<StoreAnswe
     });
     if (granted.kind === "failed") {
       const isMissing = granted.fault.code === "42704";
-      return isMissing
-        ? refused(`there is no database role ${role}; create it: create role "${role}" login;`)
-        : failed(granted.fault);
+      const advice = `there is no database role ${role}; create it: create role ${quoteName(role)} login;`;
+      // What was done stands, and is told.
+      return { ...(isMissing ? refused(advice) : failed(granted.fault)), text: textOf(lines) };
     }
     lines.push(`role ${role}: may do what ${part === "owner" ? "an owner" : "a follower"} needs`);
   }
   if (fleet.ownerRole === null && fleet.followerRole === null) lines.push("", ...ADVICE, "", grantsFor(EXAMPLE_ROLES));
-  return { text: `${lines.join("\n")}\n`, notes: [], exitCode: 0 };
+  return { text: textOf(lines), notes: [], exitCode: 0 };
+}
+
+function textOf(lines: readonly string[]): string {
+  return lines.map((line) => `${line}\n`).join("");
 }
 
 /** 0 where there is nothing yet. */

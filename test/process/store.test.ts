@@ -68,9 +68,29 @@ describe.each([16, 18] as const)("the store on PostgreSQL %i", (major) => {
   // The rest is the same on every release.
   if (major !== 18) return;
 
-  it("says which role is missing", async () => {
-    const run = await store("init --owner-role nobody_here", {}, "postgres");
-    expect([run.code, run.stderr]).toEqual([1, expect.stringMatching(/no database role nobody_here; create it/)]);
+  it("says which role is missing, and what was done before", async () => {
+    const run = await store('init --owner-role codex_owner --follower-role nobody"here', {}, "postgres");
+    expect([run.code, run.stdout, run.stderr]).toEqual([
+      1,
+      "schema codex_auth: at version 1\nrole codex_owner: may do what an owner needs\n",
+      'codex-auth-watchdog: there is no database role nobody"here; create it: create role "nobody""here" login;\n',
+    ]);
+  });
+
+  it("hands no control characters of others to a terminal", async () => {
+    await scene.logIn();
+    const evil = "E'desk\\x1b[2J\\nstate healthy'";
+    await server.query(
+      `update codex_auth.credential set updated_by = ${evil};
+      insert into codex_auth.owner values ('default', ${evil}, '', now());
+      insert into codex_auth.spend (credential, refresh_fp, attempt, prepared) values ('default', repeat('0', 64), 1,
+        '{"event":"prepared","atMs":1,"holder":{"pid":1,"host":"desk\\u001b[2J\\n"},"presented":{"accountIds":[],"stamps":{}}}')`,
+      scene.database,
+    );
+    const run = await store("status");
+    expect(run.stdout).toMatch(/stored .*by desk \[2J state healthy now\n.*\n *owner +desk \[2J state healthy, seen/);
+    expect(run.stdout).toMatch(/request +process 1 on desk \[2J {2}(?:is|has)/);
+    expect(run.stdout.replaceAll("\n", "")).not.toMatch(/\p{Cc}/u);
   });
 
   it("takes a login once, and a newer one over it", async () => {
@@ -204,7 +224,7 @@ describe.each([16, 18] as const)("the store on PostgreSQL %i", (major) => {
     const made = await runProgram({ args: ["store", "make-key"] });
     expect(made.stdout).toMatch(/^[\w-]{43}\n$/);
     writeFileSync(next, `${made.stdout}\n# until all have it\n${readFileSync(old, "utf8")}`);
-    expect((await store("rotate-key")).stdout).toMatch(/already/);
+    expect(await store("rotate-key")).toMatchObject({ code: 1, stdout: expect.stringMatching(/already/) });
     const rotated = await store("rotate-key", { CODEX_AUTH_OWNER_KEY_FILE: next });
     expect([rotated.code, rotated.stdout]).toEqual([
       0,
