@@ -57,7 +57,8 @@ create trigger be_durable before insert or update or delete on codex_auth.creden
 create trigger be_durable before insert or update or delete on codex_auth.spend
   for each statement execute function codex_auth.be_durable();
 create trigger tell after insert or update of version on codex_auth.credential
-  for each row execute function codex_auth.tell();`,
+  for each row execute function codex_auth.tell();
+revoke all on function codex_auth.tell(), codex_auth.be_durable() from public;`,
 ];
 
 /**
