@@ -194,13 +194,13 @@ function playedBack(tables: readonly string[], host: "a" | "b"): Body {
 
 export const FLEET_ROWS: readonly Row[] = [
   fleetRow("kill -9 at each word to the database, heard and unheard", (words, depth) => [
-    ...numbers(words, depth, 4).flatMap((count) => [killed(count, true), killed(count, false)]),
+    ...numbers(words, depth, 2).flatMap((count) => [killed(count, true), killed(count, false)]),
   ]),
   fleetRow("kill -9 while the request is on its way, and right after it", (_words, depth) =>
     numbers(depth === "full" ? 20 : 2, "full", 0).map((count) => killedAtPost(count * 8)),
   ),
   fleetRow("the network breaks at each word, or loses the answer to it", (words, depth) =>
-    numbers(words, depth, 4).flatMap((count) => [cut(count, "cut"), cut(count, "cut-answer")]),
+    numbers(words, depth, 2).flatMap((count) => [cut(count, "cut"), cut(count, "cut-answer")]),
   ),
   // Each of them waits for its time to be up.
   fleetRow(
@@ -212,7 +212,9 @@ export const FLEET_ROWS: readonly Row[] = [
     "the database is out of reach from the request on, in four ways",
     (_words, depth) =>
       (depth === "full" ? [true, false] : [true]).flatMap((isBefore) =>
-        (["reset", "stall", "drop", "refuse"] as const).map((mode) => awayAfterPost(mode, isBefore)),
+        (depth === "full" ? (["reset", "stall", "drop", "refuse"] as const) : (["reset"] as const)).map((mode) =>
+          awayAfterPost(mode, isBefore),
+        ),
       ),
     4,
   ),
