@@ -1,6 +1,10 @@
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import pg from "pg";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { fingerprint } from "../../src/core/fingerprint.js";
+import { Secret } from "../../src/core/secret.js";
 import { FleetScene } from "../support/fleet.js";
 import { findLeak, makeAuthJson, makeTokens, type Tokens } from "../support/login.js";
 import { type PostgresServer, startPostgres } from "../support/postgres.js";
@@ -76,6 +80,33 @@ describe("store put", () => {
     expect(runs.every(({ code }) => code === 0 || code === 1)).toBe(true);
     const [row] = await server.query("select version from codex_auth.credential where id = 'default'", scene.database);
     expect(taken.map(({ stdout }) => stdout).join("")).toContain(`version ${row?.["version"]}\n`);
+  });
+
+  it("gives way when the same token is stored under another name at the very moment", async () => {
+    const text = makeAuthJson(makeTokens({ expiresInSec: 9_000 }));
+    putOnDesk(text);
+    const mark = fingerprint(new Secret((JSON.parse(text) as { tokens: Tokens }).tokens.refresh_token));
+    const rival = new pg.Client({ connectionString: scene.url("codex_owner"), ssl: false });
+    await rival.connect();
+    try {
+      await rival.query("begin");
+      await rival.query(
+        `insert into codex_auth.credential (id, version, refresh_fp, account_ids, sealed_owner, sealed_follower, updated_by)
+          values ('rival', 1, $1, '[]', '', '', 'test')`,
+        [mark],
+      );
+      // It reads before the rival's row can be seen, and writes after it stands.
+      const put = store("put --credential mine");
+      const waiting = `select from pg_stat_activity where datname = '${scene.database}' and wait_event_type = 'Lock'`;
+      for (let waited = 0; (await server.query(waiting)).length === 0 && waited < 200; waited += 1) await sleep(20);
+      await rival.query("commit");
+      const run = await put;
+      expect([run.code, run.stderr]).toEqual([1, expect.stringMatching(/not stored: somebody has just written/)]);
+    } finally {
+      await rival.end();
+    }
+    expect((await store("put --credential mine")).stderr).toMatch(/stored already, as rival\n/);
+    expect((await store("get --credential mine")).code).toBe(1);
   });
 
   it("counts on from a version that is ahead of the clock", async () => {
