@@ -4,7 +4,7 @@ import { databaseClock } from "./adapters/database-clock.js";
 import { fileTicketBook } from "./adapters/file-ticket-book.js";
 import { fleetTicketBook } from "./adapters/fleet-ticket-book.js";
 import { joseSealer } from "./adapters/jose-sealer.js";
-import { readKeySource } from "./adapters/key-source.js";
+import { readKeyPair } from "./adapters/key-source.js";
 import { Postgres } from "./adapters/postgres.js";
 import { postgresCredentialStore } from "./adapters/postgres-credential-store.js";
 import { keepOwnerSeen } from "./adapters/postgres-owners.js";
@@ -38,10 +38,8 @@ export type OpenedFleet =
 export function openFleet(settings: FleetSettings, codexHome: string, system: Clock): OpenedFleet {
   const { store: address, credentialId } = settings;
   if (address === null) throw new Error("a fleet without a store");
-  const ownerKeys = readKeySource(settings.ownerKey, "owner");
-  if (ownerKeys.kind !== "keys") return { kind: "usage-error", message: ownerKeys.message };
-  const followerKeys = readKeySource(settings.followerKey, "follower");
-  if (followerKeys.kind !== "keys") return { kind: "usage-error", message: followerKeys.message };
+  const keys = readKeyPair(settings.ownerKey, settings.followerKey);
+  if (keys.kind !== "keys") return { kind: "usage-error", message: keys.message };
 
   const db = new Postgres(address);
   const clock = databaseClock(system);
@@ -51,7 +49,7 @@ export function openFleet(settings: FleetSettings, codexHome: string, system: Cl
   const parts = { db, credentialId, clock, ownerName };
   const store = postgresCredentialStore({
     ...parts,
-    sealers: { owner: joseSealer(ownerKeys.keys), follower: joseSealer(followerKeys.keys) },
+    sealers: { owner: joseSealer(keys.owner), follower: joseSealer(keys.follower) },
     versionMark: versionMark(journalPath),
   });
   const fleet: Fleet = {

@@ -27,6 +27,24 @@ export function readKeySource(source: SecretSource | null, column: "owner" | "fo
   return keys.kind === "keys" ? keys : { kind: "no-keys", message: `${where} ${keys.problem}` };
 }
 
+export type KeyPairRead =
+  | { readonly kind: "keys"; readonly owner: readonly SealKey[]; readonly follower: readonly SealKey[] }
+  | Extract<KeysRead, { kind: "no-keys" }>;
+
+/** Both columns' keys. No key may be in both: a follower's would open the refresh token. */
+export function readKeyPair(owner: SecretSource | null, follower: SecretSource | null): KeyPairRead {
+  const owners = readKeySource(owner, "owner");
+  if (owners.kind !== "keys") return owners;
+  const followers = readKeySource(follower, "follower");
+  if (followers.kind !== "keys") return followers;
+  const isShared = owners.keys.some((key) => followers.keys.some(({ text }) => text.equals(key.text)));
+  if (isShared) return { kind: "no-keys", message: SHARED_KEY };
+  return { kind: "keys", owner: owners.keys, follower: followers.keys };
+}
+
+const SHARED_KEY =
+  "the owner's keys and the follower's have one in common, which would open the refresh token for followers: make another one with store make-key";
+
 export type SecretRead =
   | { readonly kind: "secret"; readonly secret: Secret }
   | { readonly kind: "no-secret"; readonly message: string };

@@ -2,7 +2,7 @@ import { hostname } from "node:os";
 import { fileCredentialStore } from "../adapters/file-credential-store.js";
 import { fileTicketBook } from "../adapters/file-ticket-book.js";
 import { joseSealer, keyIdOf, readKeyId } from "../adapters/jose-sealer.js";
-import { readKeySource } from "../adapters/key-source.js";
+import { readKeyPair, readKeySource } from "../adapters/key-source.js";
 import type { Postgres, Row } from "../adapters/postgres.js";
 import { type Sealers, writeRow } from "../adapters/postgres-row.js";
 import { systemClock } from "../adapters/system-clock.js";
@@ -215,12 +215,10 @@ interface KeyedSealers extends Sealers {
 }
 
 function openSealers(fleet: FleetSettings): KeyedSealers | { readonly message: string } {
-  const owner = readKeySource(fleet.ownerKey, "owner");
-  if (owner.kind !== "keys") return owner;
-  const follower = readKeySource(fleet.followerKey, "follower");
-  if (follower.kind !== "keys") return follower;
-  const firstIds = { owner: firstIdOf(owner.keys), follower: firstIdOf(follower.keys) };
-  return { owner: joseSealer(owner.keys), follower: joseSealer(follower.keys), firstIds };
+  const keys = readKeyPair(fleet.ownerKey, fleet.followerKey);
+  if (keys.kind !== "keys") return keys;
+  const firstIds = { owner: firstIdOf(keys.owner), follower: firstIdOf(keys.follower) };
+  return { owner: joseSealer(keys.owner), follower: joseSealer(keys.follower), firstIds };
 }
 
 function firstIdOf([key]: readonly SealKey[]): string | null {

@@ -228,7 +228,7 @@ describe.each([16, 18] as const)("owners on PostgreSQL %i", (major) => {
     const owner = (env: Record<string, string>, role?: string): Promise<RunResult> =>
       scene.run("x", ["--once"], role, env);
     const url = scene.url("codex_owner");
-    const swapped = { CODEX_AUTH_OWNER_KEY_FILE: scene.path("follower.key") };
+    const swapped = { CODEX_AUTH_OWNER_KEY_FILE: "", CODEX_AUTH_OWNER_KEY: "A".repeat(43) };
     const cases: readonly [RunResult, number, RegExp][] = [
       [
         await owner(swapped),
@@ -240,6 +240,11 @@ describe.each([16, 18] as const)("owners on PostgreSQL %i", (major) => {
         await owner({ CODEX_AUTH_OWNER_KEY_FILE: "", CODEX_AUTH_OWNER_KEY: "short" }),
         64,
         /CODEX_AUTH_OWNER_KEY line 1 is no key/,
+      ],
+      [
+        await owner({ CODEX_AUTH_FOLLOWER_KEY_FILE: scene.path("owner.key") }),
+        64,
+        /have one in common, which would open the refresh token/,
       ],
       [await owner({}, "codex_follower"), 2, /\(42501\): grant this role what it needs/],
       [
