@@ -54,8 +54,8 @@ async function decrypt(
     const { plaintext, protectedHeader } = await compactDecrypt(sealed, key.bytes, {
       keyManagementAlgorithms: ["dir"],
       contentEncryptionAlgorithms: ["A256GCM"],
+      maxDecompressedLength: 0,
     });
-    if (protectedHeader.zip !== undefined) return { kind: "tampered" };
     const { typ, cid, ver, col } = protectedHeader;
     const isHere = typ === TYPE && cid === credentialId && ver === version && col === column;
     if (!isHere) return { kind: "misplaced" };
