@@ -145,7 +145,7 @@ describe.each([16, 18] as const)("the store on PostgreSQL %i", (major) => {
   it("does not take a login in place of one that another key opens", async () => {
     await scene.logIn();
     putOnDesk(makeAuthJson(makeTokens({ expiresInSec: 9_000 })));
-    const run = await store("put", { CODEX_AUTH_OWNER_KEY_FILE: scene.path("follower.key") });
+    const run = await store("put", { CODEX_AUTH_OWNER_KEY_FILE: "", CODEX_AUTH_OWNER_KEY: "A".repeat(43) });
     expect([run.code, run.stderr]).toEqual([1, expect.stringMatching(/put that key into CODEX_AUTH_OWNER_KEY_FILE/)]);
   });
 
