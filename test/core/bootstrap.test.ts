@@ -60,9 +60,33 @@ describe("the blob", () => {
   it("may come in base64", () => {
     expect(readBlob(new Secret(` ${Buffer.from(NEW).toString("base64")}\n`))?.reveal()).toBe(NEW);
     expect(readBlob(new Secret(`\n${NEW}\n`))?.reveal()).toBe(NEW);
+    expect(readBlob(new Secret(Buffer.from(`${NEW}\n`).toString("base64")))?.reveal()).toBe(NEW);
+    expect(readBlob(new Secret(Buffer.from(NEW).toString("base64url")))?.reveal()).toBe(NEW);
     for (const text of ["nonsense", "", '"{}"', Buffer.from("[]").toString("base64")]) {
       expect(readBlob(new Secret(text))).toBeNull();
     }
+  });
+
+  it("stays in doubt where it is another login of the same age", () => {
+    const other = NEW.replace(/rt_[\w-]+/, "rt_another");
+    expect(planned(other, readCredential(NEW))).toBe("unclear");
+  });
+
+  it("is refused for one ticket of several, and wins over what it is newer than", () => {
+    expect(planned(NEW, readCredential(OLD), [UNANSWERED, REFUSED])).toBe("refused-before");
+    expect(planned(NEW, readCredential(OLD), [UNANSWERED])).toBe("over older");
+    expect(planned("{", ABSENT, [REFUSED])).toBe("broken-blob");
+  });
+
+  it("is written byte by byte, and the log says over what", () => {
+    const plan = planBootstrap(readBlob(new Secret(`${NEW}\n`)), readCredential(OLD), []);
+    expect(plan.kind === "write" && plan.text.reveal()).toBe(NEW);
+    expect(describeBootstrap(plan, "/h/auth.json")).toEqual({
+      level: "info",
+      line: "bootstrap: wrote /h/auth.json from CODEX_AUTH_JSON: which held an older login of the account",
+    });
+    const text = new Secret(NEW);
+    expect(describeBootstrap({ kind: "write", text, over: "nothing" }, "/h/auth.json").line).toMatch(/there was none$/);
   });
 
   it("stays in doubt where nothing tells its age", () => {

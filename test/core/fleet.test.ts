@@ -28,6 +28,8 @@ describe("the process behind a row on another host", () => {
     ["while its request may last", 80_000, 0, "alive"],
     ["while its request may last, though the access token has expired", 80_000, -HOUR_MS, "alive"],
     ["for an hour, while the access token works", 59 * MINUTE_MS, 4 * HOUR_MS, "alive"],
+    ["no longer than its answer may need to be saved", 91_000, -HOUR_MS, "unknown"],
+    ["not for an hour to the millisecond", 60 * MINUTE_MS, 4 * HOUR_MS, "unknown"],
     ["no longer than an hour", 61 * MINUTE_MS, 4 * HOUR_MS, "unknown"],
     ["until five minutes before the access token's end", 10 * MINUTE_MS, 6 * MINUTE_MS, "alive"],
     ["no longer than until five minutes before it", 10 * MINUTE_MS, 4 * MINUTE_MS, "unknown"],
@@ -52,6 +54,7 @@ it("an owner is alive that was seen in the last three minutes", () => {
     true,
     false,
   ]);
+  expect([isOwnerAlive(NOW_MS - 180_000, NOW_MS), isOwnerAlive(null, 0)]).toEqual([false, false]);
 });
 
 it("a row reads as the ticket that it is", () => {
@@ -62,6 +65,8 @@ it("a row reads as the ticket that it is", () => {
   const stateOf = (dispatchedMs: number | null, end: string | null): unknown => {
     return readTicketText(rowAsTicketText(prepared, dispatchedMs, end)).state;
   };
+  const lines = rowAsTicketText(`${prepared}\n`, 2, `${verdict}\n`);
+  expect(lines.split("\n").map((line) => line !== "")).toEqual([true, true, true, false]);
   expect(stateOf(null, null)).toEqual({ kind: "prepared" });
   expect(stateOf(2, null)).toEqual({ kind: "dispatched", atMs: 2, cause: null });
   expect(stateOf(2, verdict)).toEqual({ kind: "unanswered", atMs: 2, cause: "deadline" });

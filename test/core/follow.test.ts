@@ -53,6 +53,18 @@ describe("a copy", () => {
     expect(planned(read(copyOf(NEW)), OLD, [5, null])).toBe("older");
   });
 
+  it("that is as old as the one here, or of which nothing tells the age, may come", () => {
+    const twin = OLD.replace(/("id_token": ")[^"]+/, "$1x");
+    expect(planned(read(copyOf(OLD)), twin)).toBe("write");
+    const opaque = (token: string): string =>
+      JSON.stringify({ auth_mode: "chatgpt", tokens: { access_token: token, refresh_token: "rt_1" } });
+    expect(planned(read(copyOf(opaque("a"))), opaque("b"))).toBe("write");
+  });
+
+  it("is the same, whoever has emptied its refresh token", () => {
+    expect(planFollow(read(copyOf(NEW)), { text: copyOf(NEW), version: null }, null, false).kind).toBe("same");
+  });
+
   it.each([
     "",
     "{",
@@ -133,6 +145,49 @@ describe("a follower says", () => {
     const report = reportFollow({ kind: "refused", why, problem: "because" }, copy(HOUR_MS), follows, NOW_MS);
     expect([report.exitCode, report.reason]).toEqual([code, `follow_${why.replace("-", "_").replace("-", "_")}`]);
     expect(report.line).toBe(`follow: not copied from postgres://f@db/x: because; ${report.action}`);
+  });
+
+  it.each<[string, number, boolean | null, string | null, string]>([
+    ["just expired", 0, true, "copy_expired", ", good for 0 s; the newest copy there has expired"],
+    ["long expired", -HOUR_MS, null, "copy_expired", ", good for 0 s; the newest copy there has expired"],
+    ["good for a while, and nobody sees to it", HOUR_MS - 1, false, "owner_silent", "the copy expires soon"],
+    ["good for an hour, and nobody sees to it", HOUR_MS, false, "follows", ", good for 1 h"],
+    ["good for a moment, and somebody sees to it", 1, true, "follows", ""],
+  ])("of a copy that is %s", (_name, leftMs, isOwnerAlive, reason, end) => {
+    const expiresAtMs = copy(7_200)?.accessClaims.expiresAtMs ?? Number.NaN;
+    const report = reportFollow({ kind: "current" }, copy(7_200), { ...follows, isOwnerAlive }, expiresAtMs - leftMs);
+    expect(report.reason).toBe(reason);
+    expect(report.line.endsWith(end)).toBe(true);
+  });
+
+  it("of a copy whose end nobody knows that its owner is silent, and nothing of the time", () => {
+    const opaque = loginOf(
+      read(copyOf('{"auth_mode":"chatgpt","tokens":{"access_token":"x","refresh_token":"rt_1"}}')),
+    );
+    const say = (isOwnerAlive: boolean | null) =>
+      reportFollow({ kind: "current" }, opaque, { ...follows, version: null, isOwnerAlive }, NOW_MS);
+    expect(say(false)).toMatchObject({ reason: "owner_silent", exitCode: 2 });
+    expect(say(null)).toMatchObject({ reason: "follows", line: "follow: holds of postgres://f@db/x" });
+  });
+
+  it.each<[FollowOutcome, string, string | null]>([
+    [{ kind: "copied", version: 7 }, "followed", null],
+    [{ kind: "current" }, "skip", null],
+    [
+      { kind: "refused", why: "older", problem: "p" },
+      "fail:transient_follow",
+      "put a new login with codex-auth-watchdog store put",
+    ],
+    [{ kind: "refused", why: "not-a-login", problem: "p" }, "fail:permanent_follow", "check what is stored there"],
+    [{ kind: "unavailable", problem: "is away: see: it; wait", isFinal: false }, "fail:transient_follow", "wait"],
+    [{ kind: "unavailable", problem: "answers 401: check it", isFinal: true }, "fail:permanent_follow", "check it"],
+    [{ kind: "unwritten", problem: "cannot write (E): free it" }, "fail:transient_follow", "free it"],
+  ])("of %j its word, and what to do", (outcome, word, action) => {
+    expect(reportFollow(outcome, copy(7_200), follows, NOW_MS)).toMatchObject({ word, action });
+  });
+
+  it("that a copy which it can't find has expired", () => {
+    expect(reportFollow({ kind: "current" }, null, follows, NOW_MS)).toMatchObject({ reason: "copy_expired" });
   });
 
   it("that there is no copy at all", () => {

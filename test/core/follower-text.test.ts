@@ -21,6 +21,35 @@ it("has no other secret of the owner's", () => {
   expect(toFollowerText(text)).not.toMatch(/sk-made-up|secret/);
 });
 
+it("is of the ChatGPT mode, with the fields that Codex knows, where they are text", () => {
+  const tokens = { ...TOKENS, account_id: "a", agent_token: "secret" };
+  const parse = (document: unknown): unknown => JSON.parse(toFollowerText(JSON.stringify(document)) ?? "");
+  expect(parse({ auth_mode: "chatgptAuthTokens", tokens, last_refresh: "x", more: "secret" })).toEqual({
+    auth_mode: "chatgpt",
+    OPENAI_API_KEY: null,
+    tokens: { ...TOKENS, account_id: "a", refresh_token: "" },
+    last_refresh: "x",
+  });
+  const none = { auth_mode: "chatgpt", OPENAI_API_KEY: null, tokens: { refresh_token: "" } };
+  const odd = { id_token: 1, access_token: {}, refresh_token: 5, account_id: null };
+  expect(parse({ tokens: odd, last_refresh: 5 })).toEqual(none);
+  expect(parse({ tokens: {} })).toEqual(none);
+});
+
+it("of a follower's text is that text", () => {
+  const copy = toFollowerText(TEXT) ?? "";
+  expect(copy).not.toBe("");
+  expect(toFollowerText(copy)).toBe(copy);
+});
+
+it("of a text with a field twice has neither of its refresh tokens", () => {
+  const twice = TEXT.replace('"refresh_token"', '"refresh_token": "rt_made_up_first", "refresh_token"');
+  expect(twice).not.toBe(TEXT);
+  expect(toFollowerText(twice)).not.toMatch(/rt_/);
+  const before = TEXT.replace('"tokens"', '"tokens": {"refresh_token": "rt_made_up_first"}, "tokens"');
+  expect(toFollowerText(before)).not.toMatch(/rt_/);
+});
+
 it.each([
   ["no JSON", "{"],
   ["no object", "[]"],
