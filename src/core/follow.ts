@@ -95,7 +95,6 @@ const SOON_MS = 3_600_000;
 export function reportFollow(outcome: FollowOutcome, copy: LoginCopy | null, follows: Follows, nowMs: number): Report {
   const expiresAtMs = copy?.accessClaims.expiresAtMs ?? null;
   const isExpired = copy === null || (expiresAtMs !== null && expiresAtMs <= nowMs);
-  const state = isExpired ? "degraded" : "ok";
   const left = expiresAtMs === null ? "" : `, good for ${describeSpan(Math.max(0, expiresAtMs - nowMs))}`;
   const of = follows.version === null ? "" : ` version ${follows.version}`;
   switch (outcome.kind) {
@@ -110,7 +109,7 @@ export function reportFollow(outcome: FollowOutcome, copy: LoginCopy | null, fol
         const what = isExpired ? "the newest copy there has expired" : "no owner was seen, and the copy expires soon";
         return { exitCode: 2, state: "degraded", word, line: `${line}; ${what}`, reason, action: OWNER_ACTION };
       }
-      return { exitCode: isCopied ? 0 : 1, state, word, line, reason: "follows", action: null };
+      return { exitCode: isCopied ? 0 : 1, state: "ok", word, line, reason: "follows", action: null };
     }
     case "refused": {
       const { why, problem } = outcome;
