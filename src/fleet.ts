@@ -1,10 +1,11 @@
 import { hostname } from "node:os";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { databaseClock } from "./adapters/database-clock.js";
 import { fileTicketBook } from "./adapters/file-ticket-book.js";
 import { fleetTicketBook } from "./adapters/fleet-ticket-book.js";
 import { joseSealer } from "./adapters/jose-sealer.js";
 import { readKeyPair } from "./adapters/key-source.js";
+import { makeHome } from "./adapters/new-auth-file.js";
 import { Postgres } from "./adapters/postgres.js";
 import { postgresCredentialStore } from "./adapters/postgres-credential-store.js";
 import { keepOwnerSeen } from "./adapters/postgres-owners.js";
@@ -35,12 +36,14 @@ export type OpenedFleet =
  *
  * @param codexHome where lock and journal of this host lie
  */
-export function openFleet(settings: FleetSettings, codexHome: string, system: Clock): OpenedFleet {
+export async function openFleet(settings: FleetSettings, codexHome: string, system: Clock): Promise<OpenedFleet> {
   const { store: address, credentialId } = settings;
   if (address === null) throw new Error("a fleet without a store");
   const keys = readKeyPair(settings.ownerKey, settings.followerKey);
   if (keys.kind !== "keys") return { kind: "usage-error", message: keys.message };
 
+  // The first preflight says what is wrong with one that can't be made.
+  await makeHome(resolve(codexHome)).catch(() => undefined);
   const db = new Postgres(address);
   const clock = databaseClock(system);
   const journalPath = join(codexHome, `fleet.${credentialId}`);

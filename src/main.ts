@@ -135,7 +135,7 @@ async function bootstrapHome({ bootstrapText, fleet, codexHomes }: Settings, clo
 async function openFleet(settings: Settings, clock: Clock): Promise<Fleet | { readonly message: string } | null> {
   const [codexHome = ""] = settings.codexHomes;
   if (settings.fleet === null) return null;
-  const opened = (await import("./fleet.js")).openFleet(settings.fleet, codexHome, clock);
+  const opened = await (await import("./fleet.js")).openFleet(settings.fleet, codexHome, clock);
   if (opened.kind !== "opened") return opened;
   // Or the first cycle's own look would count as news.
   if (!settings.isOnce) await opened.fleet.store.read();

@@ -33,7 +33,8 @@ export async function createAuthFile(codexHome: string, text: string): Promise<"
   }
 }
 
-async function makeHome(codexHome: string): Promise<void> {
+/** Makes a home that is missing, and the directories above it. Throws system errors. */
+export async function makeHome(codexHome: string): Promise<void> {
   const parent = dirname(codexHome);
   await mkdir(parent, { recursive: true });
   try {

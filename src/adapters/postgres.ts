@@ -12,8 +12,8 @@ const STATEMENT_TIMEOUT_MS = 15_000;
 /** How long a farewell may take, milliseconds. */
 const CLOSE_TIMEOUT_MS = 1_000;
 
-/** The channel on which the database tells of changed credentials: see `postgres-schema.ts`. */
-const CHANNEL = "codex_auth";
+/** To the channel on which the database tells of changed credentials: see `postgres-schema.ts`. */
+const SUBSCRIBE = "LISTEN codex_auth";
 
 export interface PostgresAddress {
   /** A password may be in it. */
@@ -98,7 +98,10 @@ export class Postgres {
 
   /** Calls back for each notice from now on, as long as a connection stands that the database can tell them on. */
   listen(onNotice: (payload: string) => void): void {
+    const isFirst = this.#onNotice === null;
     this.#onNotice = onNotice;
+    // A connection that stands was made before anybody wanted to know. Should this fail, polling remains.
+    if (isFirst) void this.#client?.query(SUBSCRIBE).catch(() => undefined);
   }
 
   async close(): Promise<void> {
@@ -155,10 +158,8 @@ export class Postgres {
         throw error;
       }
       this.#client = client;
-      if (this.#onNotice !== null) {
-        client.on("notification", ({ payload }) => this.#onNotice?.(payload ?? ""));
-        await client.query(`LISTEN ${CHANNEL}`);
-      }
+      client.on("notification", ({ payload }) => this.#onNotice?.(payload ?? ""));
+      if (this.#onNotice !== null) await client.query(SUBSCRIBE);
       return client;
     }
     throw new Error("no way to connect");

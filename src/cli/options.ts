@@ -87,6 +87,9 @@ export async function parseArguments(
     const isDry = parsed.flags.has("--dry-run");
     const fleet = await readFleet(parsed.command, parsed.flags, env);
     const settings = { ...readSettings(parsed.flags, env, home), fleet };
+    if (isDry && fleet !== null) {
+      throw new UsageError("--dry-run and check look at a file: store status says how a login in --store stands");
+    }
     if (settings.bootstrapText !== null && settings.codexHomes.length > 1 && parsed.command === "run") {
       throw new UsageError("CODEX_AUTH_JSON is one login: give one --codex-home, or unset it");
     }

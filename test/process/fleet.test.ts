@@ -263,6 +263,7 @@ describe.each([16, 18] as const)("owners on PostgreSQL %i", (major) => {
       [await owner({ CODEX_AUTH_STORE: "mysql://x/y" }), 64, /must be a PostgreSQL URL/],
       [await owner({ CODEX_AUTH_CREDENTIAL: "none" }), 1, /absent or empty/],
       [await owner({ CODEX_AUTH_CREDENTIAL: "a b" }), 64, /--credential/],
+      [await scene.run("x", ["--dry-run"]), 64, /store status says how/],
     ];
     for (const [{ code, stderr }, expected, line] of cases) {
       printed.push(stderr);
@@ -304,6 +305,23 @@ describe.each([16, 18] as const)("owners on PostgreSQL %i", (major) => {
     expect((await loop.ended).code).toBe(0);
     printed.push(loop.stderr());
     await expectGoodEnd(1);
+  });
+
+  it("take a new login as soon as it is put, and make their home", async () => {
+    await scene.logIn({ expiresInSec: 800_000 });
+    const env = { CODEX_HOME: scene.path("not/there") };
+    const loop = scene.start("loop", [], "codex_owner", env);
+    await waitFor(() => loop.stderr().includes("no-op: fresh"));
+    const sinceMs = Date.now();
+    // Newer, and due.
+    await scene.logIn({ expiresInSec: 1_000, livesForSec: 4_000 });
+    await waitFor(() => loop.stderr().includes("refresh: ok"));
+    // Long before its own look, every 30 s.
+    expect(Date.now() - sinceMs).toBeLessThan(15_000);
+    loop.child.kill("SIGTERM");
+    expect((await loop.ended).code).toBe(0);
+    printed.push(loop.stderr());
+    expect(readdirSync(scene.path("not/there"))).toContain("auth_refresh_status.json");
   });
 
   it("keep a refused token from every host, and take a new login", async () => {
