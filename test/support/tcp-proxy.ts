@@ -69,6 +69,8 @@ class TcpProxy {
   onServerBytes: ByteHook | null = null;
   readonly #targetPort: number;
   readonly #links = new Set<Link>();
+  /** All that are not closed yet, those that were cut while they connected too. */
+  readonly #sockets = new Set<Socket>();
   #server: Server | null = null;
   #mode: ProxyMode = "pass";
 
@@ -105,6 +107,8 @@ class TcpProxy {
   async stop(): Promise<void> {
     await this.set("refuse");
     this.cut();
+    // One that was reset before it had connected keeps a process alive.
+    for (const socket of this.#sockets) socket.destroy();
   }
 
   /** Listens, unless it does already; always on the port of the first time. */
@@ -132,7 +136,9 @@ class TcpProxy {
       link[side].on("data", (bytes: Buffer) => this.#take(link, side, bytes));
       link[side].on("end", () => this.#take(link, side, null));
       link[side].on("error", () => this.#cut(link));
+      this.#sockets.add(link[side]);
       link[side].on("close", () => {
+        this.#sockets.delete(link[side]);
         if (client.destroyed && server.destroyed) this.#links.delete(link);
       });
     }
