@@ -26,7 +26,7 @@ import { isAnswerWaiting } from "./reading.js";
 const LOCK_WAIT_MS = 75_000;
 
 /** Another host may keep everybody waiting for an hour: look now and then instead, milliseconds. */
-const FLEET_WAIT_MS = 10_000;
+const FLEET_WAIT_MS = 20_000;
 
 /** What all homes of one process share. */
 export interface Company {
