@@ -49,7 +49,7 @@ export const MUTANTS = [
     name: "fence",
     without: "nobody looks for other tickets of the token right before its first byte leaves",
     file: "src/attempt.ts",
-    from: " || isContested(ports, name) ? busy",
+    from: " || (await isContested(ports, name)) ? busy",
     to: " ? busy",
   },
   {

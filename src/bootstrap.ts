@@ -27,7 +27,7 @@ export async function bootstrap(codexHome: string, blob: Secret, clock: Clock, l
     const listing = fileTicketBook(store.location, clock).list();
     return listing.kind === "tickets" ? listing.tickets.filter((ticket) => ticket.fingerprint === mark) : [];
   };
-  const plan = (reading: Reading): BootstrapPlan => planBootstrap(text, reading, ticketsOfBlob());
+  const plan = (reading: Reading): BootstrapPlan => planBootstrap(text, reading, ticketsOfBlob(), clock.nowMs());
   for (let tries = 1; tries <= MAX_TRIES; tries += 1) {
     const planned = plan(await readSettled({ store, clock }));
     const written = planned.kind === "write" ? await write(codexHome, planned, plan) : "written";

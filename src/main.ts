@@ -121,11 +121,14 @@ async function run(settings: Settings): Promise<void> {
 }
 
 /** Makes auth.json from the environment, where that is asked for and there is none. */
-async function bootstrapHome({ bootstrapText, fleet, codexHomes }: Settings, clock: Clock, log: Log): Promise<void> {
+async function bootstrapHome(settings: Settings, clock: Clock, log: Log): Promise<void> {
+  const { bootstrapText, fleet, isOwner, codexHomes } = settings;
   const [codexHome = ""] = codexHomes;
   if (bootstrapText === null) return;
-  if (fleet !== null) {
-    log.write("info", "bootstrap_unused", "bootstrap: CODEX_AUTH_JSON is not used: the login is in the store");
+  if (fleet !== null || !isOwner) {
+    // A host that only watches gets no refresh token: its Codex would use it.
+    const why = fleet !== null ? "the login is in the store" : "this process only watches (CODEX_AUTH_REFRESH_OWNER=0)";
+    log.write("info", "bootstrap_unused", `bootstrap: CODEX_AUTH_JSON is not used: ${why}`);
     return;
   }
   await (await import("./bootstrap.js")).bootstrap(codexHome, bootstrapText, clock, log);

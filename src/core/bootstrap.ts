@@ -1,8 +1,9 @@
 import { type Credential, compareStamps, type Reading, readCredential, stampsOf } from "./credential.js";
 import { parseObject } from "./json.js";
+import { mergeTokens } from "./merge.js";
 import { isSameAccount } from "./reconcile.js";
 import { Secret } from "./secret.js";
-import type { Ticket } from "./ticket.js";
+import { countDispatches, type Ticket } from "./ticket.js";
 
 /** Where the blob comes from: a platform puts a secret there. */
 const BLOB_NAME = "CODEX_AUTH_JSON";
@@ -22,7 +23,8 @@ export type KeepReason =
   | "no-login-offered"
   | "broken-file"
   | "broken-blob"
-  | "refused-before";
+  | "refused-before"
+  | "sent-before";
 
 /**
  * The text of an auth.json as a platform injects it: JSON, or the same in base64.
@@ -43,14 +45,19 @@ export function readBlob(blob: Secret): Secret | null {
  *
  * @param tickets of the token in the blob, as {@link fingerprint} names it; an answer that lies in one is saved over it
  */
-export function planBootstrap(text: Secret | null, local: Reading, tickets: readonly Ticket[]): BootstrapPlan {
+export function planBootstrap(
+  text: Secret | null,
+  local: Reading,
+  tickets: readonly Ticket[],
+  nowMs: number,
+): BootstrapPlan {
   const offered = text === null ? null : readCredential(text.reveal());
   if (text === null || offered === null || offered.kind === "unreadable") return keep("broken-blob");
-  const isRefused = tickets.some(({ state }) => state.kind === "rejected");
+  const past = pastOf(tickets);
   switch (local.kind) {
     case "absent":
     case "empty":
-      return isRefused ? keep("refused-before") : { kind: "write", text, over: "nothing" };
+      return past === null ? fill(text, tickets, nowMs) : keep(past);
     case "torn":
     case "unreadable":
       return keep("broken-file");
@@ -58,9 +65,25 @@ export function planBootstrap(text: Secret | null, local: Reading, tickets: read
       return keep(local.copy === null ? "other-mode" : "copy");
     case "login":
       if (offered.kind !== "login") return keep("no-login-offered");
-      if (isRefused) return keep("refused-before");
+      if (past !== null) return keep(past);
       return planOver(text, offered.credential, local.credential);
   }
+}
+
+/** What was done with the blob's token before: Codex, who knows of no ticket, would present it once more. */
+function pastOf(tickets: readonly Ticket[]): KeepReason | null {
+  if (tickets.some(({ state }) => state.kind === "rejected")) return "refused-before";
+  if (tickets.some(({ state }) => state.kind === "answered")) return null;
+  return countDispatches(tickets) > 0 ? "sent-before" : null;
+}
+
+/** Where an answer to the blob's token lies in a ticket, it is the answer's tokens that are written. */
+function fill(text: Secret, tickets: readonly Ticket[], nowMs: number): BootstrapPlan {
+  const [granted] = tickets.flatMap(({ state }) =>
+    state.kind === "answered" && state.result.kind === "granted" ? [state.result] : [],
+  );
+  const merged = granted === undefined ? text.reveal() : mergeTokens(text.reveal(), granted.tokens, nowMs);
+  return merged === null ? keep("broken-blob") : { kind: "write", text: new Secret(merged), over: "nothing" };
 }
 
 function planOver(text: Secret, offered: Credential, local: Credential): BootstrapPlan {
@@ -96,6 +119,10 @@ const KEPT: Readonly<Record<KeepReason, readonly [Level, string]>> = {
     `is broken or out of reach, and stays: it may hold a newer login than ${BLOB_NAME}; mend it, or remove it`,
   ],
   "broken-blob": ["error", `was not written: ${BLOB_NAME} is no auth.json; put the text of one there, or take it away`],
+  "sent-before": [
+    "error",
+    `was not written: the refresh token of ${BLOB_NAME} was sent before, and nobody knows what came of it; log in again, and bring the secret up to date`,
+  ],
   "refused-before": [
     "error",
     `was not written: the server has refused the refresh token of ${BLOB_NAME} before; log in again, and bring the secret up to date`,

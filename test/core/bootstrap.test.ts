@@ -2,6 +2,7 @@ import { describe, expect, it } from "vitest";
 import { describeBootstrap, planBootstrap, readBlob } from "../../src/core/bootstrap.js";
 import { type Reading, readCredential } from "../../src/core/credential.js";
 import { toFollowerText } from "../../src/core/follower-text.js";
+import { judgeAnswer } from "../../src/core/grant.js";
 import { Secret } from "../../src/core/secret.js";
 import type { Ticket, TicketState } from "../../src/core/ticket.js";
 import { makeAuthJson, makeTokens } from "../support/login.js";
@@ -20,7 +21,7 @@ const REFUSED = ticket({ kind: "rejected", rejection: { cause: "reused", httpSta
 const UNANSWERED = ticket({ kind: "unanswered", atMs: 0, cause: "deadline" });
 
 function planned(blob: string, local: Reading, tickets: readonly Ticket[] = []): string {
-  const plan = planBootstrap(readBlob(new Secret(blob)), local, tickets);
+  const plan = planBootstrap(readBlob(new Secret(blob)), local, tickets, 0);
   const { line } = describeBootstrap(plan, "/h/auth.json");
   expect(line).toMatch(/^bootstrap: (wrote )?\/h\/auth\.json /);
   expect(line).toContain("CODEX_AUTH_JSON");
@@ -44,11 +45,11 @@ describe("the blob", () => {
     ["was refused before", NEW, ABSENT, [REFUSED], "refused-before"],
     ["was refused before, and meets an older one", NEW, readCredential(OLD), [REFUSED], "refused-before"],
     [
-      "was sent before, and nobody knows what came of it: the ticket's rules hold",
+      "was sent before, and nobody knows what came of it: Codex would send it again",
       NEW,
       ABSENT,
       [UNANSWERED],
-      "over nothing",
+      "sent-before",
     ],
     ["is broken", '{"tokens":', ABSENT, [], "broken-blob"],
     ["is a list", "[]", ABSENT, [], "broken-blob"],
@@ -74,12 +75,22 @@ describe("the blob", () => {
 
   it("is refused for one ticket of several, and wins over what it is newer than", () => {
     expect(planned(NEW, readCredential(OLD), [UNANSWERED, REFUSED])).toBe("refused-before");
-    expect(planned(NEW, readCredential(OLD), [UNANSWERED])).toBe("over older");
+    expect(planned(NEW, readCredential(OLD), [UNANSWERED])).toBe("sent-before");
     expect(planned("{", ABSENT, [REFUSED])).toBe("broken-blob");
   });
 
+  it("is written with the tokens that an answer to it has brought", () => {
+    const next = makeTokens();
+    const body = JSON.stringify(next);
+    const result = judgeAnswer(200, body);
+    if (result.kind !== "granted") throw new Error(result.kind);
+    const answered = ticket({ kind: "answered", result, isWhole: true, atMs: 0 });
+    const plan = planBootstrap(new Secret(NEW), ABSENT, [answered], 0);
+    expect(plan.kind === "write" && JSON.parse(plan.text.reveal())).toMatchObject({ tokens: next });
+  });
+
   it("is written byte by byte, and the log says over what", () => {
-    const plan = planBootstrap(readBlob(new Secret(`${NEW}\n`)), readCredential(OLD), []);
+    const plan = planBootstrap(readBlob(new Secret(`${NEW}\n`)), readCredential(OLD), [], 0);
     expect(plan.kind === "write" && plan.text.reveal()).toBe(NEW);
     expect(describeBootstrap(plan, "/h/auth.json")).toEqual({
       level: "info",

@@ -220,6 +220,12 @@ describe("CODEX_AUTH_REFRESH_OWNER=0", () => {
     });
   });
 
+  it("gets no refresh token from CODEX_AUTH_JSON", async () => {
+    const run = await once({ ...other, CODEX_AUTH_JSON: makeAuthJson(makeTokens()) });
+    expect(messages(run.stderr)[0]).toMatch(/CODEX_AUTH_JSON is not used: this process only watches/);
+    expect(existsSync(home.authJsonPath)).toBe(false);
+  });
+
   it("leaves an answer to the owner that waits to be saved", async () => {
     const [old, next] = [makeTokens(), makeTokens({ expiresInSec: 800_000 })];
     home.writeAuth(makeAuthJson(old));
