@@ -252,6 +252,18 @@ describe.each([16, 18] as const)("PostgreSQL %i", (major) => {
       expect((await second.store.read()).kind).toBe("login");
     });
 
+    it("wait for the disk, on a server that is set not to", async () => {
+      const database = new URL(await newUrl()).pathname.slice(1);
+      for (const write of [
+        "update codex_auth.credential set updated_at = now()",
+        "delete from codex_auth.spend",
+        `insert into codex_auth.spend values ('x', '${"0".repeat(64)}', 1, '{}')`,
+      ]) {
+        const sql = `begin; set local synchronous_commit = off; ${write}; show synchronous_commit`;
+        expect(await server.query(sql, database)).toEqual([{ synchronous_commit: "on" }]);
+      }
+    });
+
     it("notice a row that was changed by somebody without the key", async () => {
       const [first] = await openTwo();
       for (const [change, problem] of [
