@@ -123,11 +123,11 @@ describe.each([16, 18] as const)("a follower of PostgreSQL %i", (major) => {
     const [owner, follower] = [scene.start("o", []), follow("f", "--poll", "30s")];
     await waitUntil("a copy", () => follower.stderr().includes("follow: copied"));
     expect((await scene.run("o2", ["--once", "--force"])).code).toBe(0);
-    await waitUntil("the next copy", () => follower.stderr().split("follow: copied").length === 3, 5_000);
+    await waitUntil("the next copy", () => follower.stderr().split("follow: copied").length === 3, 15_000);
     await waitUntil(
       "an owner",
       () => JSON.stringify(statusIn(scene.home("f"))).includes('"is_owner_alive":true'),
-      5_000,
+      15_000,
     );
     const shown = await runProgram({ args: ["status"], env: { CODEX_HOME: scene.home("f") } });
     expect(shown.stdout).toMatch(/healthy: a copy of a login that others refresh[\s\S]*owner +was seen/);
