@@ -93,11 +93,15 @@ export class Follower {
     for (let tries = 1; ; tries += 1) {
       const planned = plan(await readSettled({ store, clock }));
       if (planned.kind === "refused") return planned;
-      if (planned.kind === "same") return { kind: "current" };
+      if (planned.kind === "same") {
+        // There was nothing to take over; what appears after this is somebody's new login.
+        this.#isTakeOver = false;
+        return { kind: "current" };
+      }
       const written = await write(planned.text, (reading) => plan(reading).kind === "write");
       if (written.kind === "unwritten") return written;
       if (written.kind === "written") {
-        // A login that appears after this is somebody's new one.
+        // The same here.
         this.#isTakeOver = false;
         return { kind: "copied", version: offer.version };
       }

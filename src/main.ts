@@ -17,7 +17,7 @@ import type { Clock, Log } from "./ports.js";
 /** Runs the program; the only place that reads the arguments and the environment. */
 async function main(): Promise<void> {
   const parsed = await parseArguments(process.argv.slice(2), process.env, homedir());
-  // No program that this one starts has any business with them.
+  // The settings hold them by now, and what is started from here on (event hooks, Codex, flock) inherits the environment.
   for (const name of SECRET_VARIABLES) delete process.env[name];
   switch (parsed.kind) {
     case "show":

@@ -239,6 +239,7 @@ const KINDS: readonly (readonly [RegExp, FaultKind])[] = [
   [/^(?:28\w{3}|NO_PASSWORD)$/, "database-login"],
   [/^3D000$/, "database-missing"],
   [/^42501$/, "database-role"],
+  [/^42704$/, "database-no-role"],
   [/^(?:42P01|42703|3F000|42883)$/, "database-schema"],
   [/^(?:53300|53400)$/, "database-full"],
   [/^53100$/, "disk-full"],

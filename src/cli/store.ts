@@ -85,7 +85,7 @@ async function initStore(fleet: FleetSettings, db: Postgres): Promise<StoreAnswe
       text: grantsFor({ owner: null, follower: null, [part]: role }),
     });
     if (granted.kind === "failed") {
-      const isMissing = granted.fault.code === "42704";
+      const isMissing = granted.fault.kind === "database-no-role";
       const advice = `there is no database role ${role}; create it: create role ${quoteName(role)} login;`;
       // What was done stands, and is told.
       return { ...(isMissing ? refused(advice) : failed(granted.fault)), text: textOf(lines) };

@@ -17,6 +17,7 @@ export type FaultKind =
   | "database-login"
   | "database-missing"
   | "database-role"
+  | "database-no-role"
   | "database-schema"
   | "database-full"
   | "database-tls"
@@ -52,6 +53,7 @@ const CURES: Readonly<Record<FaultKind, string>> = {
   "database-login": "check the user, and the password in PGPASSWORD or PGPASSFILE",
   "database-missing": "create that database, or correct --store",
   "database-role": "grant this role what it needs: codex-auth-watchdog store init prints it",
+  "database-no-role": "create that role",
   "database-schema": "run codex-auth-watchdog store init",
   "database-full": "raise the server's max_connections, or put a connection pooler before it",
   "database-tls": "check sslmode and sslrootcert in --store, and the server's certificate",

@@ -199,7 +199,8 @@ describe.each([16, 18] as const)("a follower of PostgreSQL %i", (major) => {
     const follower = follow("f", "--take-over", "--poll", "1s");
     await waitUntil("a look", () => follower.stderr().includes("follow: holds"));
     writeFileSync(join(scene.home("f"), "auth.json"), makeAuthJson(own));
-    await new Promise((resolve) => setTimeout(resolve, 1_500));
+    await waitUntil("the refusal", () => follower.stderr().includes("the home holds a login of its own"));
+    expect(tokensIn(scene.home("f"))).toEqual({ ...own, account_id: "acct-test" });
     expect((await end(follower)).code).toBe(0);
   });
 

@@ -19,6 +19,7 @@ const FAULT_KINDS: readonly FaultKind[] = [
     "database-login",
     "database-missing",
     "database-role",
+    "database-no-role",
   ] as const),
   ...(["database-schema", "database-full", "database-tls", "database-read-only", "database", "io"] as const),
 ];
