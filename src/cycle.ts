@@ -3,8 +3,8 @@ import type { Credential, Reading } from "./core/credential.js";
 import { decide, type RefreshPolicy } from "./core/decide.js";
 import { type CycleOutcome, outcomeWithoutLogin } from "./core/outcome.js";
 import { ageSec } from "./core/status.js";
-import type { LookPorts, RefreshPorts } from "./ports.js";
-import { isAnswerWaiting, readSettled } from "./reading.js";
+import type { LookPorts, RefreshPorts, TicketListing } from "./ports.js";
+import { hasAnswer, readSettled } from "./reading.js";
 
 export interface CycleSettings {
   readonly policy: RefreshPolicy;
@@ -24,8 +24,10 @@ export interface CycleSettings {
 
 export interface CycleResult {
   readonly outcome: CycleOutcome;
-  /** Our last refreshes, this cycle's own included. */
+  /** Our last refreshes, this cycle's own included; null where it had no reason to ask for them. */
   readonly history: RefreshHistory | null;
+  /** Answers that lie aside for a person, by their files' names. */
+  readonly setAside: readonly string[];
   /** The store at the end of the cycle. */
   readonly reading: Reading;
 }
@@ -42,8 +44,9 @@ export async function runCycle(
   settings: CycleSettings,
 ): Promise<CycleResult> {
   const reading = await readSettled(ports);
-  const settled = await look(ports, reading, settings);
-  if (settled !== null) return { outcome: settled, history: settings.readHistory(), reading };
+  const listing = await ports.tickets.list();
+  const settled = look(hasAnswer(listing), reading, ports.clock.nowMs(), settings);
+  if (settled !== null) return { outcome: settled, history: null, setAside: setAsideOf(listing), reading };
 
   const [{ refresh, historyAfter }, refreshPorts] = await Promise.all([import("./refresh.js"), openRefreshPorts()]);
   const seen = reading.kind === "login" ? reading.credential : null;
@@ -51,17 +54,20 @@ export async function runCycle(
   const outcome = await refresh(refreshPorts, { ...settings, seenToken: seen?.refreshToken ?? null, isSeenDue });
   const end = await ports.store.read();
   const history = historyAfter(outcome, [reading, end], settings.readHistory(), ports.clock.nowMs());
-  return { outcome, history, reading: end };
+  return { outcome, history, setAside: setAsideOf(await ports.tickets.list()), reading: end };
+}
+
+export function setAsideOf(listing: TicketListing): readonly string[] {
+  return listing.kind === "tickets" ? listing.setAside : [];
 }
 
 /** The outcome when this look settles the cycle, else null. */
-async function look(ports: LookPorts, reading: Reading, settings: CycleSettings): Promise<CycleOutcome | null> {
-  if (await isAnswerWaiting(ports.tickets)) {
+function look(isAnswered: boolean, reading: Reading, nowMs: number, settings: CycleSettings): CycleOutcome | null {
+  if (isAnswered) {
     return settings.isOwner ? null : { kind: "owner-missing", what: "answer-waits" };
   }
   if (reading.kind !== "login") return outcomeWithoutLogin(reading);
 
-  const nowMs = ports.clock.nowMs();
   const verdict = decide(reading.credential, nowMs, settings.policy);
   if (verdict.kind === "fresh" && !(settings.isForced && settings.isOwner))
     return freshOutcome(reading.credential, nowMs);

@@ -8,19 +8,20 @@ import { describeSelf, lifeOf } from "./adapters/process-identity.js";
 import type { Told } from "./cli/loop.js";
 import { type Settings, VERSION } from "./cli/options.js";
 import type { Pacer } from "./cli/pacer.js";
-import { closeDebugger } from "./cli/signals.js";
+import { guardProcess, type Signals } from "./cli/signals.js";
 import { decide, type RefreshPolicy } from "./core/decide.js";
 import { alarmOf, type EventNotice, eventOf } from "./core/event.js";
 import { describeFault } from "./core/fault.js";
 import { type CycleOutcome, levelOf, type Report, reportOutcome } from "./core/outcome.js";
 import { isWorthSaying, type Said } from "./core/quiet.js";
 import { nextCheckMs } from "./core/schedule.js";
+import { shownUrl } from "./core/shown-url.js";
 import { buildStatus, type LastStatus, readStatus, type Status } from "./core/status.js";
 import type { Holder } from "./core/ticket.js";
-import { type CycleResult, runCycle } from "./cycle.js";
+import { type CycleResult, runCycle, setAsideOf } from "./cycle.js";
 import type { Fleet } from "./fleet.js";
-import type { Clock, CredentialStore, Log, LookPorts, RefreshPorts, StatusSink } from "./ports.js";
-import { isAnswerWaiting } from "./reading.js";
+import type { Clock, CredentialStore, Log, LookPorts, RefreshPorts, StatusSink, TokenEndpoint } from "./ports.js";
+import { hasAnswer } from "./reading.js";
 
 /** A whole request, and its connection, fits into this: a waiting process sees the outcome, milliseconds. */
 const LOCK_WAIT_MS = 75_000;
@@ -34,7 +35,7 @@ export interface Company {
   readonly clock: Clock;
   readonly logFor: (codexHome: string) => Log;
   readonly pacer: Pacer;
-  readonly stop: AbortSignal;
+  readonly signals: Pick<Signals, "stop">;
   /** This process, where it loops; null for `--once`. */
   readonly daemon: Holder | null;
   /** Told of each status; null when nobody watches. */
@@ -86,10 +87,10 @@ export class Home {
 
   /** Runs one cycle, and tells its outcome to log, status, observer and hook. */
   async cycle(): Promise<Told> {
-    const { settings, pacer, stop } = this.#company;
+    const { settings, pacer, signals } = this.#company;
     let leave = (): void => undefined;
     const openPorts = async (): Promise<RefreshPorts> => {
-      leave = await pacer.enter(stop);
+      leave = await pacer.enter(signals.stop);
       return await this.#ports.openRefreshPorts();
     };
     const cycleSettings = {
@@ -99,7 +100,9 @@ export class Home {
       minRefreshIntervalMs: settings.minRefreshIntervalSec * 1000,
       readHistory: () => this.#readLast()?.history ?? null,
       lockWaitMs: this.#ports.lockWaitMs,
-      stop,
+      get stop() {
+        return signals.stop;
+      },
     };
     this.#isForced = false;
     const result = await runCycle(this.#ports, openPorts, cycleSettings)
@@ -119,18 +122,18 @@ export class Home {
    */
   async #refusedByMachine(error: unknown): Promise<CycleResult> {
     const fault = toFault(error, "finish the cycle in", this.codexHome);
-    const isWaiting = await isAnswerWaiting(this.#ports.tickets);
-    const outcome = isWaiting
+    const listing = await this.#ports.tickets.list();
+    const outcome = hasAnswer(listing)
       ? ({ kind: "unsaved", problem: describeFault(fault) } as const)
       : ({ kind: "blocked", fault } as const);
-    return { outcome, history: this.#readLast()?.history ?? null, reading: await this.store.read() };
+    return { outcome, history: null, setAside: setAsideOf(listing), reading: await this.store.read() };
   }
 
   #readLast(): LastStatus | null {
     return this.#unwritten ?? this.#ports.sink.read();
   }
 
-  async #tell({ outcome, history, reading }: CycleResult): Promise<Told> {
+  async #tell({ outcome, history, setAside, reading }: CycleResult): Promise<Told> {
     const { settings } = this.#company;
     const nowMs = this.clock.nowMs();
     const last = this.#readLast();
@@ -146,16 +149,15 @@ export class Home {
     const name = eventOf(report, alarmOf(last?.event ?? null));
     const isDelivered = settings.onEvent === null; // To nobody.
     const news = name === null ? null : { name, atMs: nowMs, isDelivered };
-    const listing = await this.#ports.tickets.list();
     this.#status = buildStatus({
       report,
       reading,
       dueAtMs,
       failureCount,
       nowMs,
-      history,
+      history: history ?? last?.history ?? null,
       version: VERSION,
-      setAside: listing.kind === "tickets" ? listing.setAside : [],
+      setAside,
       ...loopOf(this.#company, last, nextCheckAtMs),
       event: news ?? last?.event ?? null,
       follows: null,
@@ -259,7 +261,7 @@ export function fleetPorts(fleet: Fleet, codexHome: string, { settings, logFor }
   };
 }
 
-/** Loads what only a refresh needs: the lock library and the HTTP client. */
+/** Loads what only a refresh needs. */
 async function openRefreshPorts(ports: LookPorts, codexHome: string, settings: Settings): Promise<RefreshPorts> {
   const [{ isCodexRunning }, codex] = await Promise.all([
     import("./adapters/processes.js"),
@@ -283,14 +285,22 @@ async function openDoors(
   file: string,
   settings: Settings,
 ): Promise<Pick<RefreshPorts, "lock" | "endpoint">> {
-  await closeDebugger();
-  const [{ fileLock }, { httpTokenEndpoint }] = await Promise.all([
-    import("./adapters/file-lock.js"),
-    import("./adapters/http-token-endpoint.js"),
-  ]);
+  await guardProcess();
+  const { fileLock } = await import("./adapters/file-lock.js");
   const onCompromised = (): void => {
     const line = "refresh: the lock was taken over by another process; the ticket still guards the token";
     log.write("warn", "lock_compromised", line);
   };
-  return { lock: fileLock(file, clock, onCompromised), endpoint: httpTokenEndpoint(settings.endpoint) };
+  return { lock: fileLock(file, clock, onCompromised), endpoint: lateEndpoint(settings.endpoint) };
+}
+
+/** Loads the HTTP client when a request is certain: of many processes that wait for one lock, one sends it. */
+function lateEndpoint(settings: Settings["endpoint"]): TokenEndpoint {
+  return {
+    shownUrl: shownUrl(settings.url),
+    present: async (request) => {
+      const { httpTokenEndpoint } = await import("./adapters/http-token-endpoint.js");
+      return await httpTokenEndpoint(settings).present(request);
+    },
+  };
 }

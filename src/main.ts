@@ -1,5 +1,4 @@
 import { setMaxListeners } from "node:events";
-import { homedir } from "node:os";
 import { findSameHomes } from "./adapters/place.js";
 import { describeSelf } from "./adapters/process-identity.js";
 import { stderrLog } from "./adapters/stderr-log.js";
@@ -8,7 +7,7 @@ import type { Question } from "./cli/ask.js";
 import { runLoop, type Told } from "./cli/loop.js";
 import { parseArguments, type Settings } from "./cli/options.js";
 import { Pacer } from "./cli/pacer.js";
-import { closeDebugger, type Signals, takeSignals } from "./cli/signals.js";
+import { guardProcess, type Signals, takeSignals } from "./cli/signals.js";
 import { worstExitCode } from "./core/outcome.js";
 import type { Fleet } from "./fleet.js";
 import { type Company, fleetPorts, Home } from "./home.js";
@@ -16,7 +15,9 @@ import type { Clock, Log } from "./ports.js";
 
 /** Runs the program; the only place that reads the arguments and the environment. */
 async function main(): Promise<void> {
-  const parsed = await parseArguments(process.argv.slice(2), process.env, homedir());
+  // What homedir() itself looks at first; Node loads that module for whoever has no HOME.
+  const home = process.env["HOME"] || process.getBuiltinModule("node:os").homedir();
+  const parsed = await parseArguments(process.argv.slice(2), process.env, home);
   // The settings hold them by now, and what is started from here on (event hooks, Codex, flock) inherits the environment.
   for (const name of SECRET_VARIABLES) delete process.env[name];
   switch (parsed.kind) {
@@ -88,7 +89,7 @@ async function run(settings: Settings): Promise<void> {
     clock,
     logFor,
     pacer: new Pacer(clock),
-    stop: signals.stop,
+    signals,
     daemon: settings.isOnce ? null : describeSelf(),
     observe: telemetry?.observe ?? null,
   };
@@ -102,7 +103,7 @@ async function run(settings: Settings): Promise<void> {
     const told = await Promise.all(homes.map((home) => contained(home, homes.length > 1)()));
     process.exitCode = worstExitCode(told.map(({ exitCode }) => exitCode));
   } else {
-    await closeDebugger();
+    await guardProcess();
     const { intervalSec, safetyMarginSec, staleAfterSec } = settings;
     log.write(
       "info",
@@ -201,7 +202,9 @@ function describeBug(error: unknown): string {
   // Only what looks like a frame, a name, a code: any of them could hold text that came from elsewhere.
   const frames = String(stack)
     .split("\n")
-    .filter((line) => /^ {4}at (?:[\w.<># [\]]{1,80} \()?(?:file:|node:)[^\s?#]+:\d+:\d+\)?$/.test(line));
+    .filter((line) =>
+      /^ {4}at (?:[\w.<># [\]]{1,80} \()?(?:codex-auth-watchdog\/|node:)[^\s?#]+:\d+:\d+\)?$/.test(line),
+    );
   const words = [name, code].filter((word) => typeof word === "string" && /^[A-Z][A-Za-z0-9_]{0,40}$/.test(word));
   const what = `codex-auth-watchdog: a bug: ${words.join(" ")}; please report it with these lines`;
   return [what, ...frames.slice(0, 8), ""].join("\n");

@@ -1,5 +1,5 @@
 import type { Reading } from "./core/credential.js";
-import type { Clock, CredentialStore, TicketBook } from "./ports.js";
+import type { Clock, CredentialStore, TicketBook, TicketListing } from "./ports.js";
 
 /** For how long torn or empty text is read again, milliseconds: Codex up to 0.166 writes in place. */
 export const SETTLE_MS = 500;
@@ -18,6 +18,10 @@ export async function readSettled({ store, clock }: { store: CredentialStore; cl
 
 /** Whether an answer that was received and not brought to its end lies in a ticket. */
 export async function isAnswerWaiting(tickets: TicketBook): Promise<boolean> {
-  const listing = await tickets.list();
+  return hasAnswer(await tickets.list());
+}
+
+/** The same of a list that is at hand. */
+export function hasAnswer(listing: TicketListing): boolean {
   return listing.kind === "tickets" && listing.tickets.some(({ state }) => state.kind === "answered");
 }

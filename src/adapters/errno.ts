@@ -1,4 +1,3 @@
-import { constants } from "node:os";
 import type { Fault, FaultKind } from "../core/fault.js";
 
 const KINDS: Readonly<Record<string, FaultKind>> = {
@@ -31,7 +30,8 @@ export function errnoOf(error: unknown): string | null {
   if (typeof error.code === "string" && /^E[A-Z0-9]+$/.test(error.code)) return error.code;
   if (!("errno" in error) || typeof error.errno !== "number") return null;
   const number = -error.errno;
-  return Object.entries(constants.errno).find(([, value]) => value === number)?.[0] ?? `E${number}`;
+  const { errno } = process.getBuiltinModule("node:os").constants;
+  return Object.entries(errno).find(([, value]) => value === number)?.[0] ?? `E${number}`;
 }
 
 /**

@@ -1,6 +1,7 @@
 import { request } from "undici";
 import { parseObject } from "../core/json.js";
 import { Secret } from "../core/secret.js";
+import { shownUrl } from "../core/shown-url.js";
 import type { Fetched, FollowSource } from "../ports.js";
 import { codeOf, type NetworkSettings, openDispatcher } from "./http-dispatcher.js";
 
@@ -48,7 +49,7 @@ export function httpFollowSource(settings: HttpSourceSettings): FollowSource {
     const token = bearer?.secret.reveal().trim() ?? "";
     if (/[^\x21-\x7e]/.test(token))
       return unavailable("can't be asked: the bearer token in --bearer-file has blanks in it", true);
-    const dispatcher = openDispatcher(settings, url);
+    const dispatcher = await openDispatcher(settings, url);
     if ("cause" in dispatcher) {
       return unavailable(`can't be asked (${dispatcher.cause}): check HTTPS_PROXY and CODEX_CA_CERTIFICATE`, true);
     }
@@ -94,7 +95,7 @@ export function httpFollowSource(settings: HttpSourceSettings): FollowSource {
     }
   };
   return {
-    location: `${settings.url.origin}${settings.url.pathname}`,
+    location: shownUrl(settings.url),
     fetch: () => ask(settings.url, 0),
     watch: () => () => undefined,
     close: () => Promise.resolve(),

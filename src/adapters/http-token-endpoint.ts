@@ -1,5 +1,6 @@
 import { Readable } from "node:stream";
 import { type Dispatcher, request } from "undici";
+import { shownUrl } from "../core/shown-url.js";
 import type { EndpointReply, TokenEndpoint, TokenRequest } from "../ports.js";
 import { codeOf, type NetworkSettings, openDispatcher } from "./http-dispatcher.js";
 
@@ -29,9 +30,9 @@ const MAX_BODY_BYTES = 1024 * 1024;
  */
 export function httpTokenEndpoint(settings: EndpointSettings): TokenEndpoint {
   return {
-    shownUrl: `${settings.url.origin}${settings.url.pathname}`,
+    shownUrl: shownUrl(settings.url),
     present: async (tokenRequest) => {
-      const opened = openDispatcher(settings, settings.url);
+      const opened = await openDispatcher(settings, settings.url);
       if ("cause" in opened) return { kind: "unsent", cause: opened.cause };
       const progress: Progress = { at: "connecting" };
       const abort = new AbortController();

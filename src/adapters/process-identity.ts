@@ -1,18 +1,20 @@
 import { readFileSync, readlinkSync } from "node:fs";
-import { hostname } from "node:os";
 import type { Holder, HolderLife } from "../core/ticket.js";
 import { errnoOf } from "./errno.js";
 
-/** This process, as a ticket names it. */
+/** This process, as a ticket names it: the same for all its life. */
 export function describeSelf(): Holder {
-  return {
+  ownIdentity ??= {
     pid: process.pid,
-    host: hostname(),
+    host: process.getBuiltinModule("node:os").hostname(), // Not by an import: a look needs nothing of it.
     bootId: readOrNull(() => readFileSync("/proc/sys/kernel/random/boot_id", "utf8")),
     pidNamespace: readOrNull(() => readlinkSync("/proc/self/ns/pid")),
     startTicks: startTicks(process.pid),
   };
+  return ownIdentity;
 }
+
+let ownIdentity: Holder | null = null;
 
 /**
  * Whether a process that wrote a ticket still exists.

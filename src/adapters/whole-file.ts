@@ -1,4 +1,5 @@
-import { open, writeFile } from "node:fs/promises";
+import { writeFileSync } from "node:fs";
+import { open } from "node:fs/promises";
 import { dirname } from "node:path";
 import writeFileAtomic from "write-file-atomic";
 import type { Owner } from "./place.js";
@@ -23,7 +24,7 @@ export async function writeWhole(path: string, text: string, owner: Owner | null
     ...(owner === null ? {} : { chown: owner }),
     // write-file-atomic 7.0.1 ignores short writes: on a filling disk it installed 4,096 of 6,000 bytes.
     // So it is given nothing to write, and the text goes in through this hook, which fails with ENOSPC.
-    tmpfileCreated: (temporaryPath) => writeFile(temporaryPath, text),
+    tmpfileCreated: async (temporaryPath) => writeFileSync(temporaryPath, text),
   });
 }
 

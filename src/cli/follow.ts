@@ -15,7 +15,7 @@ import type { FollowSource } from "../ports.js";
 import type { FleetSettings } from "./fleet-options.js";
 import { runLoop } from "./loop.js";
 import { type Settings, VERSION } from "./options.js";
-import { closeDebugger, takeSignals } from "./signals.js";
+import { guardProcess, takeSignals } from "./signals.js";
 
 /** How long a request to an https source may take, milliseconds. */
 const REQUEST_DEADLINE_MS = 30_000;
@@ -50,7 +50,7 @@ export async function follow(settings: Settings): Promise<{ readonly exitCode: n
   const daemon = isOnce ? null : describeSelf();
   const follower = new Follower(ports, { pollMs: pollSec * 1000, isTakeOver, daemon, version: VERSION });
   try {
-    await closeDebugger();
+    await guardProcess();
     if (isOnce) return { exitCode: (await follower.cycle()).exitCode };
     log.write(
       "info",

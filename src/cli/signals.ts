@@ -19,22 +19,29 @@ const IGNORED = ["SIGUSR1", "SIGUSR2", "SIGXFSZ", "SIGALRM", "SIGVTALRM", "SIGIO
  * A second TERM or INT changes nothing: the answer to a token that is spent must be saved first.
  */
 export function takeSignals(): Signals {
-  const stop = new AbortController();
+  // Made when it is asked for: Node loads its part for it, which a look does not need.
+  let controller: AbortController | null = null;
+  const stop = (): AbortController => {
+    controller ??= new AbortController();
+    return controller;
+  };
   const listeners = new Set<() => void>();
   const wake = (): void => {
     for (const listener of listeners) listener();
   };
-  // QUIT's default, like that of XCPU, would leave a core dump, with tokens in it.
+  // QUIT's default, like that of XCPU, would leave a core dump, with tokens in it. These come first: the others have
+  // time until there is something to lose, see guardProcess, and each costs a look some hundredths of a millisecond.
   for (const name of ["SIGTERM", "SIGINT", "SIGQUIT", "SIGXCPU", "SIGPWR"] as const) {
     process.on(name, () => {
-      stop.abort();
+      stop().abort();
       wake();
     });
   }
   process.on("SIGHUP", () => wake());
-  for (const name of IGNORED) process.on(name, () => undefined);
   return {
-    stop: stop.signal,
+    get stop() {
+      return stop().signal;
+    },
     onWake: (listener) => {
       listeners.add(listener);
     },
@@ -45,14 +52,19 @@ export function takeSignals(): Signals {
 const LATE_DEBUGGER_MS = 1_000;
 const DEBUGGER_STEP_MS = 5;
 
+let isGuarded = false;
+
 /**
- * Closes a debugger port that a USR1 has opened before this program's first line, or opens now: until then the signal
- * is Node's.
+ * Ignores the signals that have no business with a process at work, and closes a debugger port that a USR1 has opened
+ * until now: so far the signal was Node's.
  *
  * Called before anything is done with a token that takes its time; a look of a few milliseconds goes without, because
  * this costs a tenth of it. One that was asked for (`node --inspect`) stays.
  */
-export async function closeDebugger(): Promise<void> {
+export async function guardProcess(): Promise<void> {
+  if (isGuarded) return;
+  isGuarded = true;
+  for (const name of IGNORED) process.on(name, () => undefined);
   if (process.execArgv.some((word) => word.startsWith("--inspect"))) return;
   const { close, url } = await import("node:inspector");
   const closeIfOpen = (): void => {

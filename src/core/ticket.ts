@@ -217,7 +217,8 @@ export function concludeText(text: string, verdict: TicketEvent): string {
 
 /** What the text of a ticket says. Never throws: what is no event of ours is passed over. */
 export function readTicketText(text: string): Pick<Ticket, "state" | "prepared" | "rewrite"> {
-  const events = text.split("\n").flatMap(parseEvent);
+  // Not at each one: the reserve is 65,000 line ends.
+  const events = text.split(/\n+/).flatMap(parseEvent);
   const ofKind = <Name extends TicketEvent["event"]>(name: Name): Extract<TicketEvent, { event: Name }>[] =>
     events.filter((event): event is Extract<TicketEvent, { event: Name }> => event.event === name);
   const [prepared = null] = ofKind("prepared");

@@ -265,7 +265,7 @@ export async function simulateWatchdog(scenario: Scenario): Promise<Figures> {
       clock,
       logFor: () => ports.log,
       pacer: new Pacer(clock),
-      stop: stop.signal,
+      signals: { stop: stop.signal },
       daemon: { pid: ports.pid, host: "memory", bootId: null, pidNamespace: null, startTicks: null },
       observe: null,
     };
