@@ -1,10 +1,10 @@
 import { toFault } from "./adapters/errno.js";
 import { fileCredentialStore } from "./adapters/file-credential-store.js";
 import { fileStatusSink } from "./adapters/file-status-sink.js";
-import { fileTicketBook } from "./adapters/file-ticket-book.js";
 import { watchFile } from "./adapters/file-watch.js";
 import { findPlace } from "./adapters/place.js";
 import { describeSelf, lifeOf } from "./adapters/process-identity.js";
+import { ticketLook } from "./adapters/ticket-look.js";
 import type { Told } from "./cli/loop.js";
 import { type Settings, VERSION } from "./cli/options.js";
 import type { Pacer } from "./cli/pacer.js";
@@ -232,7 +232,7 @@ function loopOf(
 /** The doors of a home that lies in a directory. */
 function filePorts(codexHome: string, { clock, settings, logFor }: Company): HomePorts {
   const store = fileCredentialStore(codexHome);
-  const ports = { clock, store, tickets: fileTicketBook(store.location, clock), log: logFor(codexHome) };
+  const ports = { clock, store, tickets: ticketLook(store.location, clock), log: logFor(codexHome) };
   return {
     ...ports,
     sink: fileStatusSink(codexHome),
@@ -263,8 +263,9 @@ export function fleetPorts(fleet: Fleet, codexHome: string, { settings, logFor }
 
 /** Loads what only a refresh needs. */
 async function openRefreshPorts(ports: LookPorts, codexHome: string, settings: Settings): Promise<RefreshPorts> {
-  const [{ isCodexRunning }, codex] = await Promise.all([
+  const [{ isCodexRunning }, { fileTicketBook }, codex] = await Promise.all([
     import("./adapters/processes.js"),
+    import("./adapters/file-ticket-book.js"),
     settings.codex === null ? null : import("./adapters/codex-app-server.js"),
   ]);
   // From here on the file itself: a symbolic link that is swapped must not part the tickets from it.

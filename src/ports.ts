@@ -57,7 +57,6 @@ export interface CredentialStore {
 /** A store that answers at once. */
 export interface LocalStore extends CredentialStore {
   read(): Reading;
-  preflight(): Fault | null;
 }
 
 /** Makes waiting orderly. Safety rests on the tickets, not on this: a lock can have two holders. */
@@ -202,12 +201,13 @@ export interface Log {
 export interface LookPorts {
   readonly clock: Clock;
   readonly store: CredentialStore;
-  readonly tickets: TicketBook;
+  readonly tickets: Pick<TicketBook, "list">;
   readonly log: Log;
 }
 
 /** What a refresh needs beside that. */
 export interface RefreshPorts extends LookPorts {
+  readonly tickets: TicketBook;
   readonly lock: Lock;
   readonly endpoint: TokenEndpoint;
   /** Presents the token in place of `endpoint`; null when that is not wanted. */

@@ -17,7 +17,7 @@ export async function readSettled({ store, clock }: { store: CredentialStore; cl
 }
 
 /** Whether an answer that was received and not brought to its end lies in a ticket. */
-export async function isAnswerWaiting(tickets: TicketBook): Promise<boolean> {
+export async function isAnswerWaiting(tickets: Pick<TicketBook, "list">): Promise<boolean> {
   return hasAnswer(await tickets.list());
 }
 

@@ -106,7 +106,7 @@ async function readHome(codexHome: string, codexes: readonly RunningCodex[], now
   const listing = fileTicketBook(store.location, systemClock).list();
   const stats = seen(() => statSync(place.file));
   // It opens a file for writing, and writes nothing.
-  const refusal = stats?.isFile() === true ? store.preflight() : null;
+  const refusal = stats?.isFile() === true ? await store.preflight() : null;
   const homeId = idOf(codexHome);
   const last = fileStatusSink(codexHome).read();
   const daemonLife = last?.daemon == null ? null : lifeOf(last.daemon, describeSelf());

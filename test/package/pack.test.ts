@@ -74,6 +74,17 @@ describe("the packed and installed package", () => {
     expect(listFiles(installed).filter((name) => name.includes("node_modules"))).toEqual([]);
   });
 
+  it("is no larger than it need be, and stands on no other package", () => {
+    const bytes = listFiles(installed).reduce((sum, name) => sum + statSync(join(installed, name)).size, 0);
+    expect(bytes).toBeLessThan(2_500_000);
+    const manifest = JSON.parse(readFileSync(join(installed, "package.json"), "utf8")) as Record<string, unknown>;
+    const dependencies = ["dependencies", "optionalDependencies", "peerDependencies"].filter((key) => key in manifest);
+    expect(dependencies).toEqual([]);
+    // What a developer installs: each of them is somebody's to trust.
+    const lock = JSON.parse(readFileSync(join(ROOT, "package-lock.json"), "utf8")) as { packages: object };
+    expect(Object.keys(lock.packages).length).toBeLessThan(320);
+  });
+
   it("prints its version", async () => {
     expect(await npx(["--version"])).toMatchObject({ code: 0, stdout: `${MANIFEST.version}\n`, stderr: "" });
   });
