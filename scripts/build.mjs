@@ -93,6 +93,8 @@ await writeCodeCache(root).catch((error) => {
 function leaveOut(bundler) {
   const parts = join(root, "scripts", "undici-parts.cjs");
   bundler.onResolve({ filter: /^undici$/ }, () => ({ path: parts }));
+  // proper-lockfile's default, for who gives it no file system: src/adapters/file-lock.ts does.
+  bundler.onResolve({ filter: /^graceful-fs$/ }, () => ({ path: "node:fs", external: true }));
   // undici goes on without it, and speaks HTTP/1.1 to every server unless it is told otherwise.
   bundler.onResolve({ filter: /^node:http2$/ }, () => ({ path: "http2", namespace: "none" }));
   bundler.onLoad({ filter: /./, namespace: "none" }, () => ({ contents: "exports.constants = {};", loader: "js" }));
