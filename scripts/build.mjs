@@ -18,10 +18,15 @@ const LAZY = {
   "refreshing.cjs": [
     "./src/refresh.ts",
     "./src/adapters/file-lock.ts",
-    "./src/adapters/whole-file.ts",
-    "./src/adapters/file-commit.ts",
+    "./src/adapters/lock-holder.ts",
     "./src/adapters/file-ticket-book.ts",
     "./src/adapters/processes.ts",
+  ],
+  "holding.cjs": [
+    "./src/under-lock.ts",
+    "./src/core/fingerprint.ts",
+    "./src/adapters/whole-file.ts",
+    "./src/adapters/file-commit.ts",
   ],
   "sending.cjs": ["./src/adapters/http-token-endpoint.ts"],
   "toml.cjs": ["smol-toml"],
@@ -56,19 +61,24 @@ const shared = {
   plugins: [{ name: "lean", setup: leaveOut }],
 };
 
+/** The files whose own dynamic imports lead to others; in the rest they are part of the file. */
+const SPLIT = ["refreshing.cjs", "holding.cjs"];
+const lazy = { name: "lazy", setup: resolveLazily };
+
 await rm(dist, { recursive: true, force: true });
 const results = await Promise.all([
   build({
     ...shared,
     entryPoints: ["src/main.ts"],
     outfile: join(dist, "watchdog.cjs"),
-    plugins: [...shared.plugins, { name: "lazy", setup: resolveLazily }],
+    plugins: [...shared.plugins, lazy],
   }),
   ...Object.entries(LAZY).map(([file, paths]) =>
     build({
       ...shared,
       stdin: { contents: paths.map((path) => `export * from "${path}";`).join("\n"), resolveDir: root },
       outfile: join(dist, file),
+      plugins: SPLIT.includes(file) ? [...shared.plugins, lazy] : shared.plugins,
     }),
   ),
 ]);

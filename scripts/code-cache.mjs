@@ -11,7 +11,7 @@ import { join } from "node:path";
 /** What is run, on a login that is fresh, and which bundles' code is kept by it. */
 const RUNS = [
   { args: ["--once"], keeps: ["watchdog.cjs"] },
-  { args: ["--once", "--force"], keeps: ["refreshing.cjs", "sending.cjs"] },
+  { args: ["--once", "--force"], keeps: ["refreshing.cjs", "holding.cjs", "sending.cjs"] },
   { args: ["status"], keeps: ["flags.cjs", "asking.cjs"] },
 ];
 

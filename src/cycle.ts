@@ -5,6 +5,7 @@ import { type CycleOutcome, outcomeWithoutLogin } from "./core/outcome.js";
 import { ageSec } from "./core/status.js";
 import type { LookPorts, RefreshPorts, TicketListing } from "./ports.js";
 import { hasAnswer, readSettled } from "./reading.js";
+import { awaitSibling } from "./sibling.js";
 
 export interface CycleSettings {
   readonly policy: RefreshPolicy;
@@ -48,12 +49,22 @@ export async function runCycle(
   const settled = look(hasAnswer(listing), reading, ports.clock.nowMs(), settings);
   if (settled !== null) return { outcome: settled, history: null, setAside: setAsideOf(listing), reading };
 
-  const [{ refresh, historyAfter }, refreshPorts] = await Promise.all([import("./refresh.js"), openRefreshPorts()]);
   const seen = reading.kind === "login" ? reading.credential : null;
+  const startedMs = ports.clock.nowMs();
+  const awaited = seen === null ? null : await awaitSibling(ports, seen, settings);
+  if (awaited !== null) {
+    return { outcome: awaited, history: null, setAside: setAsideOf(listing), reading: await ports.store.read() };
+  }
+  const [{ refresh }, refreshPorts] = await Promise.all([import("./refresh.js"), openRefreshPorts()]);
   const isSeenDue = seen !== null && decide(seen, ports.clock.nowMs(), settings.policy).kind === "due";
-  const outcome = await refresh(refreshPorts, { ...settings, seenToken: seen?.refreshToken ?? null, isSeenDue });
+  const lockWaitMs = settings.lockWaitMs - (ports.clock.nowMs() - startedMs);
+  const seenToken = seen?.refreshToken ?? null;
+  const outcome = await refresh(refreshPorts, { ...settings, lockWaitMs, seenToken, isSeenDue });
   const end = await ports.store.read();
-  const history = historyAfter(outcome, [reading, end], settings.readHistory(), ports.clock.nowMs());
+  const history =
+    outcome.kind === "refreshed"
+      ? (await import("./under-lock.js")).historyAfter([reading, end], settings.readHistory(), ports.clock.nowMs())
+      : null;
   return { outcome, history, setAside: setAsideOf(await ports.tickets.list()), reading: end };
 }
 

@@ -1,3 +1,4 @@
+import { existsSync } from "node:fs";
 import { toFault } from "./adapters/errno.js";
 import { fileCredentialStore } from "./adapters/file-credential-store.js";
 import { fileStatusSink } from "./adapters/file-status-sink.js";
@@ -232,7 +233,8 @@ function loopOf(
 /** The doors of a home that lies in a directory. */
 function filePorts(codexHome: string, { clock, settings, logFor }: Company): HomePorts {
   const store = fileCredentialStore(codexHome);
-  const ports = { clock, store, tickets: ticketLook(store.location, clock), log: logFor(codexHome) };
+  const tickets = ticketLook(store.location, clock);
+  const ports = { clock, store, tickets, isLocked: () => isLocked(store.location), log: logFor(codexHome) };
   return {
     ...ports,
     sink: fileStatusSink(codexHome),
@@ -246,7 +248,8 @@ function filePorts(codexHome: string, { clock, settings, logFor }: Company): Hom
 /** The doors of a login in PostgreSQL; in `codexHome` lie this host's lock, journal and status. */
 export function fleetPorts(fleet: Fleet, codexHome: string, { settings, logFor }: Company): HomePorts {
   const { clock, store, tickets, watch, journalPath } = fleet;
-  const ports = { clock, store, tickets, log: logFor(codexHome) };
+  // Whoever waits for another host asks the database, under the lock.
+  const ports = { clock, store, tickets, isLocked: () => false, log: logFor(codexHome) };
   return {
     ...ports,
     sink: fileStatusSink(codexHome),
@@ -259,6 +262,14 @@ export function fleetPorts(fleet: Fleet, codexHome: string, { settings, logFor }
     watch,
     lockWaitMs: FLEET_WAIT_MS,
   };
+}
+
+/** Whether a watchdog that lives holds the lock. */
+async function isLocked(authJsonPath: string): Promise<boolean> {
+  const place = findPlace(authJsonPath);
+  if (!existsSync(place.own("lock"))) return false;
+  await guardProcess();
+  return (await import("./adapters/lock-holder.js")).isHolderAlive(place);
 }
 
 /** Loads what only a refresh needs. */

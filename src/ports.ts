@@ -202,6 +202,8 @@ export interface LookPorts {
   readonly clock: Clock;
   readonly store: CredentialStore;
   readonly tickets: Pick<TicketBook, "list">;
+  /** Whether another process is at work on this login, as far as one glance tells. */
+  isLocked(): Soon<boolean>;
   readonly log: Log;
 }
 

@@ -1,19 +1,11 @@
-import { present } from "./attempt.js";
-import { addRefresh, brakedUntilMs, markOf, type RefreshHistory } from "./core/brake.js";
-import { isCodexRefreshing } from "./core/codex-window.js";
-import type { Credential, Reading } from "./core/credential.js";
-import { decide } from "./core/decide.js";
-import { fingerprint } from "./core/fingerprint.js";
-import { type CycleOutcome, outcomeWithoutLogin } from "./core/outcome.js";
-import { planCommit } from "./core/reconcile.js";
+import { brakedUntilMs, markOf } from "./core/brake.js";
+import { describeFault } from "./core/fault.js";
+import type { CycleOutcome } from "./core/outcome.js";
 import type { Secret } from "./core/secret.js";
-import { describeHolder, type Presented, planAttempt, REQUEST_DEADLINE_MS, RETRY_SOON_MS } from "./core/ticket.js";
 import type { CycleSettings } from "./cycle.js";
-import { spendThroughCodex } from "./delegate.js";
-import type { Delegate, HeldLock, RefreshPorts } from "./ports.js";
-import { isAnswerWaiting, readSettled } from "./reading.js";
-import { isStillPresented, recover, unsaved } from "./settle.js";
-import { spend } from "./spend.js";
+import type { HeldLock, RefreshPorts } from "./ports.js";
+import { isAnswerWaiting } from "./reading.js";
+import { isRotated, WAIT_STEP_MS } from "./sibling.js";
 
 export interface RefreshRequest extends CycleSettings {
   /** The refresh token that the look saw: another one under the lock means that a sibling was faster. */
@@ -22,17 +14,8 @@ export interface RefreshRequest extends CycleSettings {
   readonly isSeenDue: boolean;
 }
 
-/** How often a waiting process looks again, milliseconds. */
-const WAIT_STEP_MS = 100;
-
 /**
- * How long a running Codex is given to save what it may be fetching, milliseconds. No release of Codex shows by a lock
- * that it has a request on its way (0.130 to 0.169).
- */
-const GIVE_WAY_MS = 15_000;
-
-/**
- * Brings a due login up to date: steps 1 to 9 of the design.
+ * Brings a due login up to date: steps 1 to 9 of the design. What is needed behind the lock is loaded there.
  *
  * Two rules hold at every line, whatever the lock does. Only the process that created a token's ticket, and
  * found the token in the store *after* that, presents it. And a ticket goes away only when its token is no
@@ -47,9 +30,12 @@ export async function refresh(ports: RefreshPorts, request: RefreshRequest): Pro
 
   const entry = await enterLock(ports, request);
   if ("kind" in entry) {
-    return entry.kind === "blocked" && (await isAnswerWaiting(ports.tickets)) ? unsaved(entry.fault) : entry;
+    return entry.kind === "blocked" && (await isAnswerWaiting(ports.tickets))
+      ? { kind: "unsaved", problem: describeFault(entry.fault) }
+      : entry;
   }
   try {
+    const { refreshUnderLock } = await import("./under-lock.js");
     return await refreshUnderLock(ports, request, entry);
   } finally {
     await entry.release();
@@ -60,26 +46,21 @@ export async function refresh(ports: RefreshPorts, request: RefreshRequest): Pro
 async function brakedAt({ clock, tickets }: RefreshPorts, request: RefreshRequest): Promise<number | null> {
   if (request.seenToken === null || !request.isSeenDue || request.isForced) return null;
   if (await isAnswerWaiting(tickets)) return null;
-  const tokenMark = markOf(fingerprint(request.seenToken));
-  return brakedUntilMs(request.readHistory(), tokenMark, clock.nowMs(), request.minRefreshIntervalMs);
-}
-
-/** What the brake has to count after this outcome. */
-export function historyAfter(
-  { kind }: CycleOutcome,
-  [before, after]: readonly [Reading, Reading],
-  history: RefreshHistory | null,
-  nowMs: number,
-): RefreshHistory | null {
-  if (kind !== "refreshed" || after.kind !== "login") return history;
-  const tokenMark = before.kind === "login" ? markOf(fingerprint(before.credential.refreshToken)) : "";
-  return addRefresh(history, tokenMark, markOf(fingerprint(after.credential.refreshToken)), nowMs);
+  const [history, nowMs] = [request.readHistory(), clock.nowMs()];
+  const brake = (tokenMark: string): number | null => {
+    return brakedUntilMs(history, tokenMark, nowMs, request.minRefreshIntervalMs);
+  };
+  // Mostly the last one was long ago, whichever token it was: nobody needs to hash anything to know.
+  if (history === null || brake(history.tokenMark) === null) return null;
+  const { fingerprint } = await import("./core/fingerprint.js");
+  return brake(markOf(fingerprint(request.seenToken)));
 }
 
 /** Waits for the lock, and leaves early when a sibling has done the work meanwhile. */
 async function enterLock(ports: RefreshPorts, request: RefreshRequest): Promise<HeldLock | CycleOutcome> {
   const { clock, lock } = ports;
   const deadlineMs = clock.nowMs() + request.lockWaitMs;
+  const seen = request.seenToken === null ? null : { refreshToken: request.seenToken };
   for (;;) {
     const attempt = await lock.tryAcquire();
     if (attempt.kind === "held") return attempt.lock;
@@ -87,118 +68,6 @@ async function enterLock(ports: RefreshPorts, request: RefreshRequest): Promise<
     if (request.stop.aborted) return { kind: "stopped" };
     if (clock.nowMs() >= deadlineMs) return { kind: "busy", holder: attempt.holder };
     await clock.sleep(WAIT_STEP_MS, request.stop);
-    if (await isRotatedBySibling(ports, request)) return { kind: "adopted", from: "sibling" };
-  }
-}
-
-async function isRotatedBySibling(ports: RefreshPorts, request: RefreshRequest): Promise<boolean> {
-  const reading = await ports.store.read();
-  if (reading.kind !== "login" || request.seenToken === null) return false;
-  if (reading.credential.refreshToken.equals(request.seenToken)) return false;
-  return decide(reading.credential, ports.clock.nowMs(), request.policy).kind === "fresh";
-}
-
-async function refreshUnderLock(ports: RefreshPorts, request: RefreshRequest, lock: HeldLock): Promise<CycleOutcome> {
-  const { clock, store } = ports;
-  const deadlineMs = clock.nowMs() + request.lockWaitMs;
-  let hasGivenWay = false;
-  for (;;) {
-    const listing = await ports.tickets.list();
-    if (listing.kind === "failed") return { kind: "blocked", fault: listing.fault };
-    const recovered = await recover(ports, listing.tickets);
-    if (recovered !== null) return recovered;
-
-    const reading = await readSettled(ports);
-    if (reading.kind !== "login") return outcomeWithoutLogin(reading);
-    const { credential } = reading;
-    const isSeen = request.seenToken?.equals(credential.refreshToken) ?? false;
-    const isForced = request.isForced && isSeen;
-    // Another token than the look's is somebody's new one. Is it due as well, the next look has the brake to ask.
-    const isReplaced = request.seenToken !== null && !isSeen;
-    const isDue = isForced || decide(credential, clock.nowMs(), request.policy).kind === "due";
-    if (isReplaced || !isDue) return { kind: "adopted", from: "sibling" };
-
-    const presented = present(credential);
-    const own = listing.tickets.filter((ticket) => ticket.fingerprint === presented.fingerprint);
-    const plan = planAttempt(own, clock.nowMs(), isForced);
-    switch (plan.kind) {
-      case "latched":
-        return { kind: "login-required", rejection: plan.rejection, isLatched: true };
-      case "resting":
-        if (plan.untilMs - clock.nowMs() > RETRY_SOON_MS) return plan;
-        break;
-      case "go": {
-        if (request.stop.aborted) return { kind: "stopped" };
-        if (!hasGivenWay && isCodexRefreshing(credential, clock.nowMs()) && ports.isCodexRunning()) {
-          hasGivenWay = true;
-          await giveWay(ports, presented, request.stop);
-          continue;
-        }
-        const delegate = chooseDelegate(ports, credential);
-        const fault = (await store.preflight()) ?? delegate?.preflight() ?? null;
-        if (fault !== null) return { kind: "blocked", fault };
-        // The rewrite that follows the request is tried before the token is spent.
-        const rehearsal = planCommit(reading, presented, {}, clock.nowMs());
-        if (rehearsal.kind === "unclear") return { kind: "unreadable", problem: rehearsal.problem };
-        const createdMs = clock.nowMs();
-        const creation = await ports.tickets.create(presented, plan.attempt);
-        if (creation.kind === "failed") return { kind: "blocked", fault: creation.fault };
-        if (creation.kind === "created") {
-          const name = { fingerprint: presented.fingerprint, attempt: plan.attempt };
-          const { dispatchCount } = plan;
-          const { ticket } = creation;
-          const { stop } = request;
-          const own = { lock, stop, credential, presented, name, ticket, createdMs, dispatchCount };
-          const outcome = await (delegate === null ? spend(ports, own) : spendThroughCodex(ports, delegate, own));
-          const isRetried = outcome.kind === "transient" && outcome.wasSent && outcome.retryAfterMs === RETRY_SOON_MS;
-          if (!isRetried || request.stop.aborted) return outcome;
-          ports.log.write(
-            "warn",
-            "refresh_retried",
-            `refresh: the connection broke (${outcome.cause}); once more on a new one`,
-          );
-          await clock.sleep(RETRY_SOON_MS, request.stop);
-          continue;
-        }
-        break; // Another process has just created it: see what it makes of it.
-      }
-      case "in-flight":
-        break;
-    }
-    if (request.stop.aborted) return { kind: "stopped" };
-    if (clock.nowMs() >= deadlineMs) {
-      return { kind: "busy", holder: describeHolder(plan.kind === "in-flight" ? plan.holder : null) };
-    }
-    await clock.sleep(WAIT_STEP_MS, request.stop);
-  }
-}
-
-/**
- * Codex, where the request is to be its own; null where it is ours.
- *
- * Inside its own window Codex presents the token at its start, unasked, and again at each use until an answer is good:
- * five to ten times in one run when the endpoint answers 500 (0.130 to 0.169). So there it is ours, once.
- */
-function chooseDelegate({ delegate, clock, log }: RefreshPorts, credential: Credential): Delegate | null {
-  if (delegate === null || !isCodexRefreshing(credential, clock.nowMs() + REQUEST_DEADLINE_MS)) return delegate;
-  log.write(
-    "info",
-    "not_delegated",
-    "refresh: codex would send a token this close to its end more than once; sending it directly",
-  );
-  return null;
-}
-
-/** Waits until a Codex that may be refreshing has saved, or is not. */
-async function giveWay({ clock, store, log }: RefreshPorts, presented: Presented, stop: AbortSignal): Promise<void> {
-  const seconds = GIVE_WAY_MS / 1000;
-  log.write(
-    "info",
-    "giving_way",
-    `refresh: a Codex runs on this login and may be refreshing it now; waiting ${seconds} s at most`,
-  );
-  const untilMs = clock.nowMs() + GIVE_WAY_MS;
-  while (clock.nowMs() < untilMs && !stop.aborted && isStillPresented(await store.read(), presented)) {
-    await clock.sleep(WAIT_STEP_MS, stop);
+    if (seen !== null && (await isRotated(ports, seen, request.policy))) return { kind: "adopted", from: "sibling" };
   }
 }

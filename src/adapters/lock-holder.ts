@@ -35,6 +35,12 @@ export function readHolder(place: Place): LockHolder | null {
   }
 }
 
+/** Whether the process that holds the lock may still be at work: also where it is not known who that is. */
+export function isHolderAlive(place: Place): boolean {
+  const holder = readHolder(place);
+  return holder === null || lifeOf(holder, describeSelf()) !== "gone";
+}
+
 export function describeHolder(holder: LockHolder | null): string {
   return holder === null ? "another process" : `process ${holder.pid} on ${holder.host} (since ${holder.since})`;
 }

@@ -102,7 +102,7 @@ describe("what a run loads", () => {
   it("on a due login is what a refresh needs, and no parser", async () => {
     writeDue();
     const loaded = await loadedBy(["--once"]);
-    expect(namesOf(loaded)).toEqual(["watchdog.cjs", "refreshing.cjs", "sending.cjs"]);
+    expect(namesOf(loaded)).toEqual(["watchdog.cjs", "refreshing.cjs", "holding.cjs", "sending.cjs"]);
     expect(loaded.bundles.reduce((sum, { bytes }) => sum + bytes, 0)).toBeLessThan(590_000);
     for (const unused of ["http2", "https", "zlib", "inspector/promises"]) expect(loaded.builtin).not.toContain(unused);
     expect(server.posts).toHaveLength(1);
@@ -111,8 +111,7 @@ describe("what a run loads", () => {
   it("is no HTTP client while nothing is sent", async () => {
     // Another watchdog holds the lock, and it has refreshed by the time that the lock is looked at again.
     writeDue();
-    const lock = join(home.path, ".auth.json.watchdog.lock");
-    mkdirSync(lock);
+    mkdirSync(join(home.path, ".auth.json.watchdog.lock"));
     const running = loadedBy(["--once"]);
     await new Promise((resolve) => setTimeout(resolve, 500));
     writeFresh();
@@ -124,7 +123,7 @@ describe("what a run loads", () => {
     if (NODE_PATH !== process.execPath) return;
     writeDue();
     const { bundles } = await loadedBy(["--once"]);
-    expect(bundles.map(({ isKept }) => isKept)).toEqual([true, true, true]);
+    expect(bundles.map(({ isKept }) => isKept)).toEqual([true, true, true, true]);
   });
 });
 

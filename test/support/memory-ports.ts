@@ -312,6 +312,11 @@ export class MemoryMachine {
     return this.#turn(label);
   }
 
+  /** As a look sees it: not while the holder is known to be dead. */
+  isLocked(): boolean {
+    return this.#lock !== null && this.#lock.owner.deadForMs() === null && !this.doesLockLie;
+  }
+
   tryLock(owner: MemoryProcess): LockAttempt {
     const current = this.#lock;
     const isStale = current !== null && (current.owner.deadForMs() ?? 0) >= LOCK_STALE_MS;
@@ -555,6 +560,10 @@ export class MemoryProcess implements RefreshPorts {
       if (isHere) this.#machine.text = to.slice(0, half) + from.padEnd(to.length).slice(half);
       throw error;
     }
+  }
+
+  isLocked(): boolean {
+    return this.#machine.isLocked();
   }
 
   get lock(): RefreshPorts["lock"] {

@@ -273,6 +273,7 @@ export async function simulateWatchdog(scenario: Scenario): Promise<Figures> {
       clock,
       store: ports.store,
       tickets: ports.tickets,
+      isLocked: () => ports.isLocked(),
       log: { write: () => undefined },
       sink: {
         read: () => last,
