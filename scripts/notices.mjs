@@ -13,16 +13,18 @@ const BETWEEN = `\n${"-".repeat(80)}\n\n`;
 export async function collectNotices(root, paths) {
   const packages = new Set(paths.map((path) => /^.*node_modules\/(?:@[^/]+\/)?[^/]+/.exec(path)?.[0] ?? ""));
   packages.delete("");
-  const notices = [...packages].sort().map(async (path) => {
-    const { name, version, license } = JSON.parse(await readFile(join(root, path, "package.json"), "utf8"));
-    const files = (await readdir(join(root, path))).sort();
-    const file = files.find((entry) => /^licen[cs]e/i.test(entry)) ?? files.find((entry) => /^readme/i.test(entry));
-    const whole = await readFile(join(root, path, file ?? "package.json"), "utf8");
-    // Where it has no file of its own it is a part of the readme.
-    const text = /^licen[cs]e/i.test(file ?? "") ? whole : (/^#+ *licen[cs]e.*\n([\s\S]*)/im.exec(whole)?.[1] ?? "");
-    if (!/permission/i.test(text)) throw new Error(`${name} has no licence text: its code can't be bundled`);
-    return `${name} ${version} (${license})\n\n${text.trim()}\n`;
-  });
+  const notices = [...packages]
+    .sort((one, other) => (one < other ? -1 : 1))
+    .map(async (path) => {
+      const { name, version, license } = JSON.parse(await readFile(join(root, path, "package.json"), "utf8"));
+      const files = (await readdir(join(root, path))).sort();
+      const file = files.find((entry) => /^licen[cs]e/i.test(entry)) ?? files.find((entry) => /^readme/i.test(entry));
+      const whole = await readFile(join(root, path, file ?? "package.json"), "utf8");
+      // Where it has no file of its own it is a part of the readme.
+      const text = /^licen[cs]e/i.test(file ?? "") ? whole : (/^#+ *licen[cs]e.*\n([\s\S]*)/im.exec(whole)?.[1] ?? "");
+      if (!/permission/i.test(text)) throw new Error(`${name} has no licence text: its code can't be bundled`);
+      return `${name} ${version} (${license})\n\n${text.trim()}\n`;
+    });
   return (await Promise.all(notices)).join(BETWEEN);
 }
 
