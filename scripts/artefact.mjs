@@ -5,7 +5,7 @@ import { createHash } from "node:crypto";
 import { chmod, mkdir, readdir, readFile, writeFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
-import { brotliCompressSync, constants } from "node:zlib";
+import { brotliDecompressSync, constants, createBrotliCompress } from "node:zlib";
 import { readNotices } from "./notices.mjs";
 import { makeSbom } from "./sbom.mjs";
 
@@ -30,28 +30,25 @@ process.stdout.write(`${sha256}  ${path}\n`);
 
 /** What every run needs stands in the file as it is, the rest packed: the parts share most of their code. */
 async function makeFile() {
-  const names = (await readdir(join(root, "dist")))
-    .filter((name) => name.endsWith(".cjs") && name !== EVERY_RUN)
-    .sort();
-  const texts = await Promise.all(names.map((name) => readPart(name)));
-  const places = [];
-  let length = 0;
-  for (const [index, text] of texts.entries()) {
-    places.push([`./${names[index]}`, [length, length + text.length]]);
-    length += text.length;
-  }
   const license = await read("LICENSE");
+  const { places, packed } = await pack(await readLazyParts());
   const filled = {
     __TITLE__: `${manifest.name} ${manifest.version}`,
     __PLACES__: JSON.stringify(places),
-    __LENGTH__: String(length),
     __PROGRAM__: await readPart(EVERY_RUN),
     __NODE__: manifest.engines.node,
-    __PACKED__: JSON.stringify(pack(texts.join(""))),
+    __PACKED__: JSON.stringify(packed.toString("base64")),
   };
   const template = await read("scripts/artefact.template.cjs");
   const code = template.replace(/__[A-Z]+__/g, (word) => filled[word]);
   return `${code}\n/*!\n${toComment(`${license}\n${"-".repeat(80)}\n\n${notices}`)}*/\n`;
+}
+
+/** The small ones first: who wants a part has to unpack all that stands before it. */
+async function readLazyParts() {
+  const names = (await readdir(join(root, "dist"))).filter((name) => name.endsWith(".cjs") && name !== EVERY_RUN);
+  const parts = await Promise.all(names.map(async (name) => ({ name, text: await readPart(name) })));
+  return parts.sort((one, other) => one.text.length - other.text.length || (one.name < other.name ? -1 : 1));
 }
 
 async function readPart(name) {
@@ -63,15 +60,30 @@ async function readPart(name) {
   return text;
 }
 
-function pack(text) {
-  const bytes = Buffer.from(text);
+/** One stream, in which what several parts have a copy of is stored once, and which can be read up to each part's end. */
+async function pack(parts) {
   const params = {
     [constants.BROTLI_PARAM_QUALITY]: constants.BROTLI_MAX_QUALITY,
-    // The largest window: a library is stored once, however many parts have a copy.
-    [constants.BROTLI_PARAM_LGWIN]: constants.BROTLI_MAX_WINDOW_BITS,
-    [constants.BROTLI_PARAM_SIZE_HINT]: bytes.length,
+    [constants.BROTLI_PARAM_LGWIN]: constants.BROTLI_MAX_WINDOW_BITS, // As far back as the copies lie.
   };
-  return brotliCompressSync(bytes, { params }).toString("base64");
+  const stream = createBrotliCompress({ params });
+  const pieces = [];
+  stream.on("data", (piece) => pieces.push(piece));
+  const places = [];
+  let start = 0;
+  for (const { name, text } of parts) {
+    stream.write(text);
+    await new Promise((resolve) => stream.flush(resolve));
+    places.push([`./${name}`, [start, text.length, Buffer.concat(pieces).length]]);
+    start += text.length;
+  }
+  const packed = Buffer.concat(pieces);
+  for (const [index, [name, [from, length, end]]] of places.entries()) {
+    const bytes = brotliDecompressSync(packed.subarray(0, end), { finishFlush: constants.BROTLI_OPERATION_FLUSH });
+    if (bytes.length !== from + length || !bytes.toString().endsWith(parts[index].text))
+      throw new Error(`${name} is lost`);
+  }
+  return { places, packed };
 }
 
 /** ASCII, for the same reason, without the end of a comment; both as JavaScript would write them in a string. */

@@ -2,10 +2,9 @@
 // __TITLE__, in one file. The licences of what is in it stand at its end.
 "use strict";
 
-/** Where in the unpacked text each part begins and ends. */
+/** Of each part: where it begins and ends when it is unpacked, and how much of what is packed leads up to its end. */
 const PLACES = new Map(__PLACES__);
 const loaded = new Map();
-let unpacked = null;
 
 /** What the program gets for `require`: parts of this file, which only some runs need, or what Node has. */
 function requirePart(name) {
@@ -15,24 +14,27 @@ function requirePart(name) {
   return loaded.get(name);
 }
 
-function load(name, [start, end]) {
-  unpacked ??= unpack();
+function load(name, place) {
   const Module = require("node:module");
   // The name is for stack traces: there is no such file.
   const filename = `${__filename}/${name.slice(2)}`;
   const part = new Module(filename, module);
   // Node's own way: what node:vm compiles can import nothing on Node 20 without a warning.
-  part._compile(unpacked.latin1Slice(start, end), filename);
+  part._compile(unpack(place), filename);
   return part.exports;
 }
 
-function unpack() {
+/** Ends the program when it can't. That stops no refresh: what one may ask for later is packed before its first part. */
+function unpack([start, length, packedLength]) {
+  const { brotliDecompressSync, constants } = require("node:zlib");
   try {
-    const bytes = require("node:zlib").brotliDecompressSync(Buffer.from(packed(), "base64"));
-    if (bytes.length === __LENGTH__) return bytes;
+    const bytes = brotliDecompressSync(Buffer.from(packed(), "base64").subarray(0, packedLength), {
+      finishFlush: constants.BROTLI_OPERATION_FLUSH, // It goes on behind this part.
+      chunkSize: Math.max(start + length, constants.Z_MIN_CHUNK), // One piece: many small ones take twice as long.
+    });
+    if (bytes.length === start + length) return bytes.latin1Slice(start);
     return end(`${__filename} is damaged: install it again`);
   } catch (error) {
-    // Nothing is on its way yet: a refresh needs a part of what did not unpack.
     return end(`${__filename} is damaged (${error.code}): install it again`);
   }
 }
