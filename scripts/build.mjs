@@ -1,11 +1,12 @@
 // Bundles src into dist/: what every run needs in watchdog.cjs, what only some need in files of their own.
 // CommonJS, because Node starts it faster: an empty ES module costs about a third more than an empty script.
 import { createHash } from "node:crypto";
-import { mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
 import { writeCodeCache } from "./code-cache.mjs";
+import { collectNotices } from "./notices.mjs";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const dist = join(root, "dist");
@@ -91,7 +92,7 @@ for (const { outputFiles } of results) {
   }
 }
 const inputs = results.flatMap(({ metafile }) => Object.keys(metafile.inputs));
-await writeFile(join(dist, "THIRD_PARTY_LICENSES.txt"), await collectLicenses(inputs));
+await writeFile(join(dist, "THIRD_PARTY_LICENSES.txt"), await collectNotices(root, inputs));
 await writeCodeCache(root).catch((error) => {
   process.stderr.write(`no code cache (${error.code}): the program runs without it, a little later\n`);
 });
@@ -123,25 +124,4 @@ function resolveLazily(bundler) {
     if (file === undefined) throw new Error(`${path} is imported lazily: say in scripts/build.mjs where it goes`);
     return { path: `./${file}`, external: true };
   });
-}
-
-/**
- * The bundled packages' licence texts, which have to go where the code goes.
- * @param {readonly string[]} paths the bundled files, relative to the root
- */
-async function collectLicenses(paths) {
-  const packages = new Set(paths.map((path) => /^.*node_modules\/(?:@[^/]+\/)?[^/]+/.exec(path)?.[0] ?? ""));
-  packages.delete("");
-  const sorted = [...packages].sort((a, b) => a.localeCompare(b));
-  const notices = sorted.map(async (path) => {
-    const { name, version, license } = JSON.parse(await readFile(join(root, path, "package.json"), "utf8"));
-    const files = await readdir(join(root, path));
-    const file = files.find((entry) => /^licen[cs]e/i.test(entry)) ?? files.find((entry) => /^readme/i.test(entry));
-    const whole = await readFile(join(root, path, file ?? "package.json"), "utf8");
-    // Where it has no file of its own it is a part of the readme.
-    const text = /^licen[cs]e/i.test(file ?? "") ? whole : (/^#+ *licen[cs]e.*\n([\s\S]*)/im.exec(whole)?.[1] ?? "");
-    if (!/permission/i.test(text)) throw new Error(`${name} has no licence text: its code can't be bundled`);
-    return `${name} ${version} (${license})\n\n${text.trim()}\n`;
-  });
-  return (await Promise.all(notices)).join(`\n${"-".repeat(80)}\n\n`);
 }

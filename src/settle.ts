@@ -180,6 +180,6 @@ export function isStillPresented(reading: Reading, presented: Presented): boolea
   return reading.kind === "login" && fingerprint(reading.credential.refreshToken) === presented.fingerprint;
 }
 
-export function unsaved(fault: Fault): CycleOutcome {
+function unsaved(fault: Fault): CycleOutcome {
   return { kind: "unsaved", problem: describeFault(fault) };
 }
