@@ -33,7 +33,7 @@ const { values, positionals } = parseArgs({
 /** Each part, as words that say how it is measured and how it is told. */
 const parts: { readonly [Name in PartName]: Part<Figures[Name]> } = {
   starts: { measure: () => measureStarts(nodesToMeasure(), values.baseline), describe: describeStarts },
-  race: { measure: () => measureRace([2, 10, 50, 100], 3), describe: describeRace },
+  race: { measure: () => measureRace([2, 10, 50, 100], 5), describe: describeRace },
   idle: { measure: () => measureIdle(3), describe: describeIdle },
   homes: { measure: () => measureHomes([1, 10, 100, 1_000]), describe: describeHomes },
   commit: { measure: () => measureCommit(300, tmpdir()), describe: describeCommit },
@@ -98,13 +98,11 @@ function partNamed(word: string): PartName {
 endStagesOnSignal();
 const startedMs = performance.now();
 say(`node ${process.version}; ${describeMachine()}; ${describeHardware()}`);
-let results: Results = {};
 for (const name of names) {
   const partStartedMs = performance.now();
-  results = { ...results, ...(await runPart(name)) };
+  saveResults(await runPart(name));
   say(`\n(${name}: ${((performance.now() - partStartedMs) / 1000).toFixed(0)} s)`);
 }
-saveResults(results);
 say(
   `\n${((performance.now() - startedMs) / 1000).toFixed(0)} s in all; bench/results.json and docs/bench/ are written.`,
 );

@@ -30,8 +30,8 @@ const WIDTH = 760;
 const MARGIN = 16;
 const TOP = 66;
 const BOTTOM = 50;
-const BAR = { labelWidth: 250, valueWidth: 60, height: 14, pitch: 20, groupHeight: 30 } as const;
-const LINE = { left: 70, right: 150, height: 300 } as const;
+const BAR = { labelWidth: 290, valueWidth: 60, height: 14, pitch: 20, groupHeight: 30 } as const;
+const LINE = { left: 70, right: 50, height: 300 } as const;
 const COLOURS = ["#0969da", "#8c959f", "#bc4c00", "#1a7f37"];
 const STYLE = "text{font:13px system-ui,sans-serif;fill:#1f2328}.title,.group{font-weight:600}.small{font-size:11px}";
 
@@ -90,13 +90,13 @@ export function renderLines({ title, xAxis, yAxis, isXLog = false, lines }: Line
     ]),
     ...xTicks.map((tick) => text(xOf(tick), bottom + 18, short(tick), `class="small" text-anchor="middle"`)),
   ];
-  const drawn = lines.flatMap(({ name, points: own }, index) => {
+  const drawn = lines.flatMap(({ points: own }, index) => {
     const places = own.map(([x, y]) => `${fixed(xOf(x))},${fixed(yOf(y))}`);
     const [lastX, lastY] = own.at(-1) ?? [0, 0];
     return [
       `<polyline points="${places.join(" ")}" fill="none" stroke="${colour(index)}" stroke-width="2.5"/>`,
       ...own.map(([x, y]) => `<circle cx="${fixed(xOf(x))}" cy="${fixed(yOf(y))}" r="3.5" fill="${colour(index)}"/>`),
-      text(xOf(lastX) + 9, yOf(lastY) + 4, `${name}: ${short(lastY)}`, `class="small"`),
+      text(xOf(lastX) + 9, yOf(lastY) + 4, short(lastY), `class="small"`),
     ];
   });
   const axes = [

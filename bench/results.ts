@@ -96,7 +96,10 @@ function racePlot({ rows }: RaceFigures): LinePlot {
     xAxis: "processes",
     yAxis: "seconds until the last has left",
     lines: [
-      { name: "--once", points: rows.map(({ processes, wallMs }) => [processes, wallMs.median / 1000]) },
+      {
+        name: "codex-auth-watchdog --once",
+        points: rows.map(({ processes, wallMs }) => [processes, wallMs.median / 1000]),
+      },
       { name: "node -e 0", points: rows.map(({ processes, bareWallMs }) => [processes, bareWallMs.median / 1000]) },
     ],
   };
@@ -107,7 +110,7 @@ function memoryPlot({ rows }: IdleFigures): BarPlot {
     title: "Resident memory of the idle loop, beside an idle Node",
     axis: "RSS, MiB",
     groups: rows.map(({ after, loop, bare }) => ({
-      name: after.startsWith("then") ? after : `After ${after}`,
+      name: after.startsWith("then") ? `… ${after}` : `After ${after}`,
       bars: [
         { name: "the loop", value: loop.rssMib, kind: "codex-auth-watchdog" },
         { name: "bare Node", value: bare.rssMib, kind: "bare Node" },

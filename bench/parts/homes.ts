@@ -19,7 +19,7 @@ export interface HomesFigures {
 }
 
 /** Past the loop's first tick, which collects what the start has left, milliseconds. */
-const SETTLING_MS = 40_000;
+const SETTLING_MS = 33_000;
 
 /** How often each process goes over all its homes; the first time warms it. */
 const CYCLES = 10;

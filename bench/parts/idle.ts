@@ -27,7 +27,10 @@ export interface IdleFigures {
 }
 
 /** Longer than a Node that has become idle waits until it collects what its start has left, milliseconds. */
-const SETTLING_MS = 12_000;
+const STARTING_MS = 12_000;
+
+/** For the last timers of a cycle to be over, milliseconds. */
+const SETTLING_MS = 3_000;
 
 /** Cycles follow each other much faster than in life: a heap that grows does so in seconds, not in weeks. */
 const CYCLES = [100, 1_000] as const;
@@ -53,6 +56,7 @@ export async function measureIdle(pairs: number): Promise<IdleFigures> {
         await Promise.all(loops.map(({ running, home }) => nextCycle(running, [home])));
       }
     };
+    await sleep(STARTING_MS);
     await look("1 cycle");
     let done = 1;
     for (const count of CYCLES) {

@@ -70,7 +70,7 @@ describe("bars", () => {
   });
 
   it("end before the values at the right edge do", () => {
-    expect(Math.max(...widthsOf(bars(0.3, 7, 99.9)))).toBeLessThan(760 - 250 - 60);
+    expect(Math.max(...widthsOf(bars(0.3, 7, 99.9)))).toBeLessThan(760 - 290 - 60);
   });
 
   it("are compared with a line at its own value", () => {
