@@ -1,5 +1,6 @@
 import { statSync } from "node:fs";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import type { Home } from "../test/support/home.js";
 import { type Running, waitUntil } from "../test/support/program.js";
 
@@ -11,16 +12,14 @@ export async function nextCycle(loop: Running, homes: readonly Home[]): Promise<
   const before = new Map(homes.map((home) => [home, statusMark(home)]));
   loop.child.kill("SIGHUP");
   const hasEnded = (home: Home): boolean => statusMark(home) !== before.get(home);
-  const waiting = new Set(homes);
-  const allHave = (): boolean => {
-    if (loop.child.exitCode !== null) throw new Error(`the loop has ended: ${loop.stderr()}`);
-    for (const home of waiting) {
-      if (!hasEnded(home)) return false;
-      waiting.delete(home);
+  const untilMs = performance.now() + PATIENCE_MS;
+  for (const home of homes) {
+    while (!hasEnded(home)) {
+      if (loop.child.exitCode !== null) throw new Error(`the loop has ended: ${loop.stderr()}`);
+      if (performance.now() > untilMs) throw new Error(`${home.path} has had no cycle in ${PATIENCE_MS} ms`);
+      await sleep(1); // A cycle takes about as long.
     }
-    return true;
-  };
-  await waitUntil("each home has had its cycle", allHave, PATIENCE_MS);
+  }
 }
 
 /** Differs after each cycle, because each ends with a new status file. */

@@ -24,6 +24,11 @@ export interface IdleFigures {
     readonly bare: Memory;
     readonly timesBare: { readonly rss: number; readonly pss: number };
   }[];
+  /**
+   * Of all loops, while they run the last cycles. A heap grows until it is collected: the rows above are moments on the
+   * way up, and this says how far the way goes, and to where it comes back.
+   */
+  readonly lastCyclesRssMib: { readonly lowest: number; readonly highest: number };
 }
 
 /** Longer than a Node that has become idle waits until it collects what its start has left, milliseconds. */
@@ -34,6 +39,12 @@ const SETTLING_MS = 3_000;
 
 /** Cycles follow each other much faster than in life: a heap that grows does so in seconds, not in weeks. */
 const CYCLES = [100, 1_000] as const;
+
+/** Enough for several full collections. */
+const LAST_CYCLES = 10_000;
+
+/** How often memory is read while they run. */
+const LOOK_EVERY = 50;
 
 /** What the loop holds, beside a Node that does nothing. */
 export async function measureIdle(pairs: number): Promise<IdleFigures> {
@@ -51,9 +62,13 @@ export async function measureIdle(pairs: number): Promise<IdleFigures> {
       await sleep(SETTLING_MS);
       rows.push(compare(after, memoryOf(loops.map(({ running }) => running)), memoryOf(bare)));
     };
+    const seenMib: number[] = [];
     const cycles = async (count: number): Promise<void> => {
+      seenMib.length = 0;
       for (let done = 0; done < count; done += 1) {
         await Promise.all(loops.map(({ running, home }) => nextCycle(running, [home])));
+        if (done % LOOK_EVERY > 0) continue;
+        seenMib.push(...loops.map(({ running }) => rounded(readUsage(pidOf(running)).rssKib / 1024)));
       }
     };
     await sleep(STARTING_MS);
@@ -66,9 +81,9 @@ export async function measureIdle(pairs: number): Promise<IdleFigures> {
     }
     for (const { home } of loops) await refresh(stage, home);
     await look("then a refresh");
-    await cycles(CYCLES[1]);
-    await look(`then ${CYCLES[1].toLocaleString("en")} cycles more`);
-    return { pairs, rows };
+    await cycles(LAST_CYCLES);
+    await look(`then ${LAST_CYCLES.toLocaleString("en")} cycles more`);
+    return { pairs, rows, lastCyclesRssMib: { lowest: Math.min(...seenMib), highest: Math.max(...seenMib) } };
   } finally {
     await stage.close();
   }
@@ -101,7 +116,7 @@ function compare(after: string, loop: Memory, bare: Memory): IdleFigures["rows"]
   return { after, loop, bare, timesBare };
 }
 
-export function describeIdle({ pairs, rows }: IdleFigures): string {
+export function describeIdle({ pairs, rows, lastCyclesRssMib }: IdleFigures): string {
   const cells = rows.map(({ after, loop, bare, timesBare }) => [
     after,
     ...[loop.rssMib, bare.rssMib].map((mib) => mib.toFixed(1)),
@@ -111,5 +126,10 @@ export function describeIdle({ pairs, rows }: IdleFigures): string {
     ...[loop.anonymousMib, bare.anonymousMib].map((mib) => mib.toFixed(1)),
   ]);
   const head = ["after", "RSS MiB", "bare", "×", "PSS MiB", "bare", "×", "anonymous MiB", "bare"];
-  return `\nThe idle loop beside an idle bare Node, medians of ${pairs} of each at the same time:\n\n${table(head, cells)}`;
+  const { lowest, highest } = lastCyclesRssMib;
+  return [
+    `\nThe idle loop beside an idle bare Node, medians of ${pairs} of each at the same time:\n`,
+    table(head, cells),
+    `\nDuring the last cycles, as the heap grows and is collected: RSS ${lowest.toFixed(1)} to ${highest.toFixed(1)} MiB.`,
+  ].join("\n");
 }
