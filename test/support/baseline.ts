@@ -55,13 +55,18 @@ function pythonPath(): string {
   return python;
 }
 
+/** What the script needs in its environment to be no slower than it has to. */
+export function baselineEnv(): Record<string, string> {
+  return { CODEX_PYTHON: BARE_PYTHON_PATH, BASELINE_PYTHON: pythonPath() };
+}
+
 export async function runBaselineOn(input: Case, vault: Vault): Promise<Observed> {
   const { observed } = await runOn(
     input,
     vault,
     (env) =>
       start("bash", [BASELINE_PATH, "--once"], {
-        env: { ...env, CODEX_PYTHON: BARE_PYTHON_PATH, BASELINE_PYTHON: pythonPath() },
+        env: { ...env, ...baselineEnv() },
       }).ended,
   );
   return observed;
