@@ -55,13 +55,19 @@ function openLock(path: string, mode: number, owner: Owner | null): number | nul
 /**
  * Resolves when the lock is held, can't be had, or there is no `flock(1)`.
  *
- * The limit is ours: busybox (1.37) knows no `-w`.
+ * The limit is ours: busybox (1.37) knows no `-w`, and that of `spawn` keeps a program alive for its whole length where
+ * there is nothing to start (Node 20 and 22).
  */
 async function flock(descriptor: number): Promise<void> {
   await new Promise<void>((resolve) => {
     const stdio = ["ignore", "ignore", "ignore", descriptor] as const;
-    const child = spawn("flock", ["-x", String(INHERITED_FD)], { stdio: [...stdio], timeout: MAX_WAIT_MS });
-    child.on("error", () => resolve());
-    child.on("close", () => resolve());
+    const child = spawn("flock", ["-x", String(INHERITED_FD)], { stdio: [...stdio] });
+    const limit = setTimeout(() => child.kill(), MAX_WAIT_MS);
+    const end = (): void => {
+      clearTimeout(limit);
+      resolve();
+    };
+    child.on("error", end);
+    child.on("close", end);
   });
 }

@@ -119,6 +119,14 @@ describe("what a run loads", () => {
     expect(server.posts).toHaveLength(0);
   });
 
+  it("is over when it is done, where there is no flock(1)", async () => {
+    writeDue();
+    const env = { ...environment(), PATH: folder };
+    const running = start(NODE_PATH, [PROGRAM_PATH, "--once"], { env });
+    const late = new Promise((resolve) => setTimeout(() => resolve("still running"), 5_000));
+    expect(await Promise.race([running.ended, late])).toMatchObject({ code: 0 });
+  });
+
   it("is taken from what V8 has kept, for the Node that has built", async () => {
     if (NODE_PATH !== process.execPath) return;
     writeDue();
