@@ -6,7 +6,7 @@ exports.Agent = require("undici/lib/dispatcher/agent.js");
 exports.EnvHttpProxyAgent = require("undici/lib/dispatcher/env-http-proxy-agent.js");
 
 /** undici's `request`, for a URL and a dispatcher that are given. */
-exports.request = (url, { dispatcher, ...options }) => {
+exports.request = (url, { dispatcher, method = "GET", ...options }) => {
   const { origin, pathname, search } = parseURL(url);
-  return callRequest.call(dispatcher, { ...options, origin, path: `${pathname}${search}` });
+  return callRequest.call(dispatcher, { ...options, method, origin, path: `${pathname}${search}` });
 };
