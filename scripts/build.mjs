@@ -30,6 +30,7 @@ const LAZY = {
     "./src/adapters/file-commit.ts",
   ],
   "sending.cjs": ["./src/adapters/http-token-endpoint.ts"],
+  "heap.cjs": ["./src/adapters/heap.ts"],
   "toml.cjs": ["smol-toml"],
   "delegating.cjs": ["./src/adapters/codex-app-server.ts"],
   "flags.cjs": ["./src/cli/flags.ts"],

@@ -113,7 +113,13 @@ async function run(settings: Settings): Promise<void> {
     await telemetry?.listen();
     const tick = telemetry?.tick ?? null;
     setMaxListeners(0, signals.stop);
-    await Promise.all(homes.map((home) => loop(home, contained(home, homes.length > 1), signals, tick)));
+    const tidyUp = (await import("./adapters/heap.js")).keepSmall();
+    await Promise.all(
+      homes.map((home) => {
+        const cycle = contained(home, homes.length > 1);
+        return loop(home, async () => await cycle().finally(tidyUp), signals, tick);
+      }),
+    );
     for (const home of homes) home.leave();
     log.write("info", "stopped", "watchdog: stopped");
   }

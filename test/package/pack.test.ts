@@ -45,6 +45,7 @@ describe("the packed and installed package", () => {
         "dist/fleet-options.cjs",
         "dist/fleet.cjs",
         "dist/following.cjs",
+        "dist/heap.cjs",
         "dist/holding.cjs",
         "dist/hook.cjs",
         "dist/keeping.cjs",
