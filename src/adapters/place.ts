@@ -109,6 +109,7 @@ export function findSameHomes(codexHomes: readonly string[]): {
   readonly homes: readonly string[];
   readonly doubles: readonly (readonly [double: string, first: string])[];
 } {
+  if (codexHomes.length === 1) return { homes: codexHomes, doubles: [] };
   const firsts = new Map<string, string>();
   const doubles: [string, string][] = [];
   for (const codexHome of codexHomes) {

@@ -1,5 +1,6 @@
 import { readClaims, type TokenClaims } from "./claims.js";
 import { isObject, type JsonObject, parseObject } from "./json.js";
+import { toRfc3339 } from "./rfc3339.js";
 import { Secret } from "./secret.js";
 
 /** The tokens of `auth.json`, spelled as in the file. */
@@ -171,7 +172,7 @@ export function parseRfc3339Ms(text: string): number | null {
   const [, date, time, fraction = "0", offset = "Z"] = form.exec(text) ?? [];
   const midnightMs = Date.parse(`${date}T00:00:00Z`);
   // Date.parse takes 30 February for 1 March.
-  if (Number.isNaN(midnightMs) || !new Date(midnightMs).toISOString().startsWith(`${date}T`)) return null;
+  if (Number.isNaN(midnightMs) || !toRfc3339(midnightMs).startsWith(`${date}T`)) return null;
   const zone = offset.toUpperCase() === "Z" ? "Z" : offset.replace(/^(...):?/, "$1:");
   const ms = Date.parse(`${date}T${time}.${fraction.slice(0, 3).padEnd(3, "0")}${zone}`);
   return Number.isNaN(ms) ? null : ms;

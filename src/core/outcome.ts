@@ -1,6 +1,7 @@
 import { NO_REFRESH_TOKEN, type Reading, type TokenName } from "./credential.js";
 import { describeFault, type Fault } from "./fault.js";
 import { isUncertain, type Rejection, type RejectionCause } from "./grant.js";
+import { toRfc3339 } from "./rfc3339.js";
 
 /** How one cycle ended. Closed: the compiler finds every table that forgot a case. */
 export type CycleOutcome =
@@ -169,13 +170,13 @@ export function reportOutcome(outcome: CycleOutcome, location: string): Report {
     case "transient":
       return reportTransient(outcome);
     case "resting": {
-      const until = new Date(outcome.untilMs).toISOString();
+      const until = toRfc3339(outcome.untilMs);
       const times = outcome.dispatchCount === 1 ? "once" : `${outcome.dispatchCount} times`;
       const line = `this refresh token was sent ${times} without an answer; waiting until ${until} or for a new login`;
       return later("unanswered", "fail:unanswered", line, "check the network to the token endpoint");
     }
     case "braked": {
-      const line = `due again right after a refresh; waiting until ${new Date(outcome.untilMs).toISOString()}`;
+      const line = `due again right after a refresh; waiting until ${toRfc3339(outcome.untilMs)}`;
       return later("braked", "skip:braked", line, "check this machine's clock: tokens arrive that are about to expire");
     }
     case "login-required":

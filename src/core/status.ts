@@ -3,6 +3,7 @@ import { loginOf, type Reading } from "./credential.js";
 import { EVENT_NAMES, type EventNotice } from "./event.js";
 import { isObject, parseObject } from "./json.js";
 import type { HealthState, Report } from "./outcome.js";
+import { toRfc3339 } from "./rfc3339.js";
 import type { Holder } from "./ticket.js";
 
 /**
@@ -176,7 +177,7 @@ export function buildStatus(input: {
     last_refresh: lastRefreshText,
     last_refresh_age_seconds: ageSec(lastRefreshMs, nowMs) ?? -1,
     watchdog_last_outcome: report.word,
-    watchdog_last_run_iso: new Date(nowMs).toISOString(),
+    watchdog_last_run_iso: toRfc3339(nowMs),
     schema_version: 1,
     watchdog_version: input.version,
     state: report.state,
@@ -186,7 +187,7 @@ export function buildStatus(input: {
     next_check_at: toIso(input.nextCheckAtMs),
     consecutive_failures: input.failureCount,
     operator_action: report.action,
-    refreshed_at: (input.history?.atMs ?? []).map((ms) => new Date(ms).toISOString()),
+    refreshed_at: (input.history?.atMs ?? []).map((ms) => toRfc3339(ms)),
     refreshed_token_mark: input.history?.tokenMark ?? null,
     set_aside: input.setAside,
     daemon: input.daemon === null ? null : showHolder(input.daemon),
@@ -200,7 +201,7 @@ export function showHolder({ pid, host, bootId, pidNamespace, startTicks }: Hold
 }
 
 function showEvent({ name, atMs, isDelivered }: EventNotice): Status["event"] {
-  return { name, at: new Date(atMs).toISOString(), is_delivered: isDelivered };
+  return { name, at: toRfc3339(atMs), is_delivered: isDelivered };
 }
 
 function showFollows({ source, version, fetchedAtMs, ownerSeenAtMs, isOwnerAlive }: Follows): Status["follows"] {
@@ -210,5 +211,5 @@ function showFollows({ source, version, fetchedAtMs, ownerSeenAtMs, isOwnerAlive
 
 /** RFC 3339, or null for what has no date that can be written. */
 function toIso(ms: number | null): string | null {
-  return ms === null || !(Math.abs(ms) <= 8.64e15) ? null : new Date(ms).toISOString();
+  return ms === null || !(Math.abs(ms) <= 8.64e15) ? null : toRfc3339(ms);
 }
