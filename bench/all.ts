@@ -8,6 +8,7 @@
  */
 import { spawnSync } from "node:child_process";
 import { tmpdir } from "node:os";
+import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { installNode, NODE_VERSIONS } from "../scripts/node-versions.mjs";
 import { BASELINE_PATH } from "../test/support/baseline.js";
@@ -65,10 +66,20 @@ function nodesToMeasure(): NodeToMeasure[] {
     return path === null ? [] : [{ version, path }];
   });
   const own = { version: process.versions.node, path: process.execPath };
-  return (nodes.length === 0 ? [own] : nodes).map((node, index) => ({
+  const measured = nodes.length === 0 ? [own] : nodes;
+  for (const { path } of measured) keepCode(path);
+  return measured.map((node, index) => ({
     ...node,
     rounds: index === 0 ? rounds : Math.ceil((rounds * 2) / 3),
   }));
+}
+
+/** As a build by this Node would: in an image, the Node that builds is the one that runs. */
+function keepCode(nodePath: string): void {
+  const module = new URL("../../scripts/code-cache.mjs", import.meta.url);
+  const code = `import { writeCodeCache } from ${JSON.stringify(module.href)}; await writeCodeCache(process.argv[1]);`;
+  const args = ["--input-type=module", "-e", code, fileURLToPath(new URL("../..", import.meta.url))];
+  if (spawnSync(nodePath, args, { stdio: "inherit" }).status !== 0) throw new Error(`${nodePath} keeps no code`);
 }
 
 function isOf(version: string, asked: string): boolean {

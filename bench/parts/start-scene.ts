@@ -1,4 +1,8 @@
+import { mkdtempSync, rmSync } from "node:fs";
 import { request } from "node:http";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { ARTEFACT, makeArtefact } from "../../test/support/artefact.js";
 import { baselineEnv } from "../../test/support/baseline.js";
 import { Home } from "../../test/support/home.js";
 import { makeAuthJson, makeTokens } from "../../test/support/login.js";
@@ -30,6 +34,8 @@ export function dueName(delayMs: number): string {
 export class StartScene {
   readonly #homes = { fresh: new Home(), due: new Home(), absent: new Home() };
   readonly #servers: ReadonlyMap<number, TokenServer>;
+  readonly #folder = mkdtempSync(join(tmpdir(), "watchdog-artefact-"));
+  readonly #artefact = join(this.#folder, ARTEFACT);
 
   private constructor(servers: ReadonlyMap<number, TokenServer>) {
     this.#servers = servers;
@@ -43,11 +49,14 @@ export class StartScene {
       if (delayMs > 0) server.always({ delayMs });
       servers.set(delayMs, server);
     }
-    return new StartScene(servers);
+    const scene = new StartScene(servers);
+    await makeArtefact(scene.#folder);
+    return scene;
   }
 
   async close(): Promise<void> {
     for (const home of Object.values(this.#homes)) home.remove();
+    rmSync(this.#folder, { recursive: true });
     for (const server of this.#servers.values()) await server.stop();
   }
 
@@ -62,6 +71,12 @@ export class StartScene {
       { name: "--help", command: ours(absent, "--help"), code: 0, spent: [] },
       { name: "--once, no login", command: ours(absent, "--once"), code: 1, spent: [] },
       { name: FRESH, command: ours(fresh, "--once"), code: 1, spent: [] },
+      {
+        name: `${FRESH}, one file`,
+        command: { ...ours(fresh), argv: [node, this.#artefact, "--once"] },
+        code: 1,
+        spent: [],
+      },
       { name: "status", command: ours(fresh, "status"), code: 0, spent: [] },
       ...DELAYS_MS.map((delayMs) => this.#dueRow(dueName(delayMs), [node, PROGRAM_PATH, "--once"], delayMs)),
     ];
@@ -80,7 +95,7 @@ export class StartScene {
     const home = this.#homes.due;
     const server = this.#server(delayMs);
     const env = { ...more, CODEX_HOME: home.path, CODEX_REFRESH_TOKEN_URL_OVERRIDE: server.url };
-    const prepare = (): void => home.writeAuth(makeAuthJson(server.admit(makeTokens({ expiresInSec: 60 }))));
+    const prepare = (): void => home.writeAuth(makeAuthJson(server.admit(makeTokens({ expiresInSec: 3_600 }))));
     return { name, command: { argv, env }, code: 0, prepare, spent: [] };
   }
 
