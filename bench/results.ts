@@ -9,6 +9,7 @@ import type { IdleFigures } from "./parts/idle.js";
 import type { RaceFigures } from "./parts/race.js";
 import type { StartsFigures } from "./parts/starts.js";
 import { type BarPlot, type LinePlot, renderBars, renderLines } from "./plot.js";
+import { BENCH_MARKS, renderReport } from "./report.js";
 
 /** What each part has found, in the order in which they run. */
 export interface Figures {
@@ -38,6 +39,7 @@ export type Results = { readonly [Name in PartName]?: { readonly origin: Origin;
 
 const ROOT = join(dirname(PROGRAM_PATH), "..");
 const RESULTS = join(ROOT, "bench", "results.json");
+const README = join(ROOT, "README.md");
 const PLOTS = join(ROOT, "docs", "bench");
 
 export function originNow(startedMs: number): Origin {
@@ -52,18 +54,28 @@ export function originNow(startedMs: number): Origin {
   };
 }
 
-/** Writes what was measured now over what stood there, and draws the plots anew. Parts that did not run stay. */
+/**
+ * Writes what was measured now over what stood there, draws the plots anew, and writes the README's tables. Parts that did
+ * not run stay.
+ */
 export function saveResults(now: Results): void {
-  const before = existsSync(RESULTS) ? (JSON.parse(readFileSync(RESULTS, "utf8")) as Results) : {};
-  const all = { ...before, ...now };
+  const all = { ...readResults(), ...now };
   const ordered = Object.fromEntries(PART_NAMES.filter((name) => name in all).map((name) => [name, all[name]]));
   writeFileSync(RESULTS, `${JSON.stringify(ordered, null, 2)}\n`);
   mkdirSync(PLOTS, { recursive: true });
   for (const [name, svg] of plotsOf(all)) writeFileSync(join(PLOTS, `${name}.svg`), svg);
+  const readme = readFileSync(README, "utf8");
+  const [head, tail] = [readme.split(BENCH_MARKS.begin)[0], readme.split(BENCH_MARKS.end)[1]];
+  writeFileSync(README, `${head}${BENCH_MARKS.begin}${renderReport(all)}${BENCH_MARKS.end}${tail}`);
+}
+
+/** What was saved last. */
+export function readResults(): Results {
+  return existsSync(RESULTS) ? (JSON.parse(readFileSync(RESULTS, "utf8")) as Results) : {};
 }
 
 /** The SVG text of each plot for which there are figures, by its name. */
-function plotsOf({ starts, race, idle, homes }: Results): Map<string, string> {
+export function plotsOf({ starts, race, idle, homes }: Results): Map<string, string> {
   const plots = new Map<string, string>();
   if (starts !== undefined) plots.set("starts", renderBars(startsPlot(starts.figures)));
   if (race !== undefined) plots.set("race", renderLines(racePlot(race.figures)));

@@ -297,8 +297,9 @@ async function openDoors(
   file: string,
   settings: Settings,
 ): Promise<Pick<RefreshPorts, "lock" | "endpoint">> {
-  await guardProcess();
+  const guarded = guardProcess(); // It waits for Node's loop to come round: time in which code can be loaded.
   const { fileLock } = await import("./adapters/file-lock.js");
+  await guarded;
   const onCompromised = (): void => {
     const line = "refresh: the lock was taken over by another process; the ticket still guards the token";
     log.write("warn", "lock_compromised", line);

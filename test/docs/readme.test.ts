@@ -1,5 +1,7 @@
 import { readFileSync } from "node:fs";
 import { expect, it } from "vitest";
+import { BENCH_MARKS, renderReport } from "../../bench/report.js";
+import { plotsOf, readResults } from "../../bench/results.js";
 import { OPTIONS } from "../../src/cli/option-table.js";
 import { INTENDED_DIFFERENCES } from "../support/intended-differences.js";
 import { MARKS, renderOptions } from "../support/option-list.js";
@@ -29,6 +31,15 @@ it("lists the commands and options as the program's own table has them (npm run 
 it("names each variable once in the program, in the table of options", () => {
   const names = OPTIONS.flatMap(({ variables }) => variables);
   expect(new Set(names).size).toBe(names.length);
+});
+
+it("shows what npm run bench has saved", () => {
+  const results = readResults();
+  expect(readme.split(BENCH_MARKS.begin)[1]?.split(BENCH_MARKS.end)[0]).toBe(renderReport(results));
+  for (const [name, svg] of plotsOf(results)) {
+    expect(readFileSync(new URL(`../../docs/bench/${name}.svg`, import.meta.url), "utf8"), name).toBe(svg);
+  }
+  expect(plotsOf(results).size).toBe(4);
 });
 
 it("shows the simulated year as npm run simulate has saved it", () => {
