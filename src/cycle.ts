@@ -2,10 +2,11 @@ import type { RefreshHistory } from "./core/brake.js";
 import type { Credential, Reading } from "./core/credential.js";
 import { decide, type RefreshPolicy } from "./core/decide.js";
 import { type CycleOutcome, outcomeWithoutLogin } from "./core/outcome.js";
+import type { Secret } from "./core/secret.js";
 import { ageSec } from "./core/status.js";
 import type { LookPorts, RefreshPorts, TicketListing } from "./ports.js";
 import { hasAnswer, readSettled } from "./reading.js";
-import { awaitSibling } from "./sibling.js";
+import { isDone, waitForNews } from "./sibling.js";
 
 export interface CycleSettings {
   readonly policy: RefreshPolicy;
@@ -51,14 +52,14 @@ export async function runCycle(
 
   const seen = reading.kind === "login" ? reading.credential : null;
   const startedMs = ports.clock.nowMs();
-  const awaited = seen === null ? null : await awaitSibling(ports, seen, settings);
-  if (awaited !== null) {
-    return { outcome: awaited, history: null, setAside: setAsideOf(listing), reading: await ports.store.read() };
+  const seenToken = seen?.refreshToken ?? null;
+  if (await isDoneByOther(ports, seenToken, settings)) {
+    const [end, left] = [await ports.store.read(), await ports.tickets.list()];
+    return { outcome: { kind: "adopted", from: "sibling" }, history: null, setAside: setAsideOf(left), reading: end };
   }
   const [{ refresh }, refreshPorts] = await Promise.all([import("./refresh.js"), openRefreshPorts()]);
   const isSeenDue = seen !== null && decide(seen, ports.clock.nowMs(), settings.policy).kind === "due";
   const lockWaitMs = settings.lockWaitMs - (ports.clock.nowMs() - startedMs);
-  const seenToken = seen?.refreshToken ?? null;
   const outcome = await refresh(refreshPorts, { ...settings, lockWaitMs, seenToken, isSeenDue });
   const end = await ports.store.read();
   const history =
@@ -66,6 +67,27 @@ export async function runCycle(
       ? (await import("./under-lock.js")).historyAfter([reading, end], settings.readHistory(), ports.clock.nowMs())
       : null;
   return { outcome, history, setAside: setAsideOf(await ports.tickets.list()), reading: end };
+}
+
+/**
+ * For how long a look waits where another process is at work, before it loads what a refresh needs, milliseconds. Most
+ * refreshes are over by then, and of a hundred processes that wait for one all but it have loaded nothing.
+ */
+const SIBLING_MS = 2_000;
+
+/** Waits while another process holds the lock; whether nothing is left to do then. */
+async function isDoneByOther(ports: LookPorts, seenToken: Secret | null, settings: CycleSettings): Promise<boolean> {
+  if (!ports.isLocked()) return false; // Almost always, and then not even `stop` need be made.
+  const { clock, store } = ports;
+  const { policy, isForced, stop } = settings;
+  const untilMs = clock.nowMs() + Math.min(SIBLING_MS, settings.lockWaitMs);
+  for (;;) {
+    const mark = store.changeMark();
+    if (await isDone(ports, { seenToken, policy, isForced })) return true;
+    const isWorthWaiting = clock.nowMs() < untilMs && !stop.aborted && ports.isLocked();
+    if (!isWorthWaiting || !(await ports.isHolderAlive())) return false;
+    await waitForNews(ports, mark, untilMs, stop);
+  }
 }
 
 export function setAsideOf(listing: TicketListing): readonly string[] {

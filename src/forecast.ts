@@ -18,7 +18,7 @@ export type Forecast =
  * Says what a cycle would do, by the same decisions and the same preflight, without a lock, a ticket or a request.
  */
 export async function forecast(
-  ports: Omit<LookPorts, "isLocked">,
+  ports: Omit<LookPorts, "isLocked" | "isHolderAlive">,
   settings: {
     readonly policy: RefreshPolicy;
     readonly isOwner: boolean;

@@ -234,7 +234,7 @@ function loopOf(
 function filePorts(codexHome: string, { clock, settings, logFor }: Company): HomePorts {
   const store = fileCredentialStore(codexHome);
   const tickets = ticketLook(store.location, clock);
-  const ports = { clock, store, tickets, isLocked: () => isLocked(store.location), log: logFor(codexHome) };
+  const ports = { clock, store, tickets, ...lockGlance(store.location), log: logFor(codexHome) };
   return {
     ...ports,
     sink: fileStatusSink(codexHome),
@@ -245,11 +245,22 @@ function filePorts(codexHome: string, { clock, settings, logFor }: Company): Hom
   };
 }
 
+/** The lock, as it is seen from outside. */
+function lockGlance(authJsonPath: string): Pick<LookPorts, "isLocked" | "isHolderAlive"> {
+  return {
+    isLocked: () => existsSync(findPlace(authJsonPath).own("lock")),
+    isHolderAlive: async () => {
+      await guardProcess(); // From here on it waits, with a login in its memory.
+      return (await import("./adapters/lock-holder.js")).isHolderAlive(findPlace(authJsonPath));
+    },
+  };
+}
+
 /** The doors of a login in PostgreSQL; in `codexHome` lie this host's lock, journal and status. */
 export function fleetPorts(fleet: Fleet, codexHome: string, { settings, logFor }: Company): HomePorts {
   const { clock, store, tickets, watch, journalPath } = fleet;
   // Whoever waits for another host asks the database, under the lock.
-  const ports = { clock, store, tickets, isLocked: () => false, log: logFor(codexHome) };
+  const ports = { clock, store, tickets, isLocked: () => false, isHolderAlive: () => false, log: logFor(codexHome) };
   return {
     ...ports,
     sink: fileStatusSink(codexHome),
@@ -262,14 +273,6 @@ export function fleetPorts(fleet: Fleet, codexHome: string, { settings, logFor }
     watch,
     lockWaitMs: FLEET_WAIT_MS,
   };
-}
-
-/** Whether a watchdog that lives holds the lock. */
-async function isLocked(authJsonPath: string): Promise<boolean> {
-  const place = findPlace(authJsonPath);
-  if (!existsSync(place.own("lock"))) return false;
-  await guardProcess();
-  return (await import("./adapters/lock-holder.js")).isHolderAlive(place);
 }
 
 /** Loads what only a refresh needs. */

@@ -202,8 +202,10 @@ export interface LookPorts {
   readonly clock: Clock;
   readonly store: CredentialStore;
   readonly tickets: Pick<TicketBook, "list">;
-  /** Whether another process is at work on this login, as far as one glance tells. */
-  isLocked(): Soon<boolean>;
+  /** Whether somebody holds the lock of this login on this machine, as far as one glance tells. */
+  isLocked(): boolean;
+  /** Whether whoever holds it may still be at work. */
+  isHolderAlive(): Soon<boolean>;
   readonly log: Log;
 }
 

@@ -5,7 +5,7 @@ import type { Secret } from "./core/secret.js";
 import type { CycleSettings } from "./cycle.js";
 import type { HeldLock, RefreshPorts } from "./ports.js";
 import { isAnswerWaiting } from "./reading.js";
-import { isRotated, WAIT_STEP_MS } from "./sibling.js";
+import { isDone, waitForNews } from "./sibling.js";
 
 export interface RefreshRequest extends CycleSettings {
   /** The refresh token that the look saw: another one under the lock means that a sibling was faster. */
@@ -59,15 +59,16 @@ async function brakedAt({ clock, tickets }: RefreshPorts, request: RefreshReques
 /** Waits for the lock, and leaves early when a sibling has done the work meanwhile. */
 async function enterLock(ports: RefreshPorts, request: RefreshRequest): Promise<HeldLock | CycleOutcome> {
   const { clock, lock } = ports;
+  const { stop } = request;
   const deadlineMs = clock.nowMs() + request.lockWaitMs;
-  const seen = request.seenToken === null ? null : { refreshToken: request.seenToken };
   for (;;) {
     const attempt = await lock.tryAcquire();
     if (attempt.kind === "held") return attempt.lock;
     if (attempt.kind === "failed") return { kind: "blocked", fault: attempt.fault };
-    if (request.stop.aborted) return { kind: "stopped" };
+    if (stop.aborted) return { kind: "stopped" };
     if (clock.nowMs() >= deadlineMs) return { kind: "busy", holder: attempt.holder };
-    await clock.sleep(WAIT_STEP_MS, request.stop);
-    if (seen !== null && (await isRotated(ports, seen, request.policy))) return { kind: "adopted", from: "sibling" };
+    const mark = ports.store.changeMark();
+    if (!(await isDone(ports, request))) await waitForNews(ports, mark, deadlineMs, stop);
+    if (await isDone(ports, request)) return { kind: "adopted", from: "sibling" };
   }
 }

@@ -1,47 +1,44 @@
 import type { Credential } from "./core/credential.js";
 import { decide, type RefreshPolicy } from "./core/decide.js";
-import type { CycleOutcome } from "./core/outcome.js";
 import type { LookPorts } from "./ports.js";
+import { isAnswerWaiting } from "./reading.js";
 
 /** How often a waiting process looks again, milliseconds. */
 export const WAIT_STEP_MS = 100;
 
+/** How long it is content with a glance, milliseconds: then it sees whether the other one is alive. */
+const GLANCES_MS = 1_000;
+
 /**
- * For how long a look waits where another process is at work, before it loads what a refresh needs, milliseconds. Most
- * refreshes are over by then, and of a hundred processes that wait for one all but it have loaded nothing.
+ * Waits until the lock is free, or the store holds something else than at `markBefore`, or a while has passed. It only
+ * glances at both: a hundred processes that wait must not keep the one from its work that they wait for.
  */
-const SIBLING_MS = 2_000;
-
-/** What a wait needs to know of the cycle that it is part of. */
-export interface WaitSettings {
-  readonly policy: RefreshPolicy;
-  readonly lockWaitMs: number;
-  readonly stop: AbortSignal;
-}
-
-/** Waits while another process holds the lock; null when this one has to see for itself. */
-export async function awaitSibling(
+export async function waitForNews(
   ports: LookPorts,
-  seen: Credential,
-  { policy, lockWaitMs, stop }: WaitSettings,
-): Promise<CycleOutcome | null> {
-  const { clock } = ports;
-  const untilMs = clock.nowMs() + Math.min(SIBLING_MS, lockWaitMs);
-  while (clock.nowMs() < untilMs && (await ports.isLocked())) {
-    if (stop.aborted) return { kind: "stopped" };
+  markBefore: string,
+  untilMs: number,
+  stop: AbortSignal,
+): Promise<void> {
+  const { clock, store } = ports;
+  const lastGlanceMs = Math.min(untilMs, clock.nowMs() + GLANCES_MS);
+  do {
     await clock.sleep(WAIT_STEP_MS, stop);
-    if (await isRotated(ports, seen, policy)) return { kind: "adopted", from: "sibling" };
-  }
-  return null;
+  } while (!stop.aborted && clock.nowMs() < lastGlanceMs && ports.isLocked() && store.changeMark() === markBefore);
 }
 
-/** Whether the store holds another token than the one that was seen, and it is fresh. */
-export async function isRotated(
-  { store, clock }: Pick<LookPorts, "store" | "clock">,
-  seen: Pick<Credential, "refreshToken">,
-  policy: RefreshPolicy,
-): Promise<boolean> {
-  const reading = await store.read();
-  if (reading.kind !== "login" || reading.credential.refreshToken.equals(seen.refreshToken)) return false;
-  return decide(reading.credential, clock.nowMs(), policy).kind === "fresh";
+/** What was asked for when a process began to wait. */
+export interface Wanted {
+  readonly seenToken: Credential["refreshToken"] | null;
+  readonly policy: RefreshPolicy;
+  readonly isForced: boolean;
+}
+
+/** Whether another process has done by now what was wanted. */
+export async function isDone(ports: LookPorts, { seenToken, policy, isForced }: Wanted): Promise<boolean> {
+  const reading = await ports.store.read();
+  if (reading.kind !== "login" || seenToken === null) return false;
+  if (decide(reading.credential, ports.clock.nowMs(), policy).kind !== "fresh") return false;
+  const isRotated = !reading.credential.refreshToken.equals(seenToken);
+  // The same token, and fresh: what was wanted is the save of an answer that it came with.
+  return isRotated || (!isForced && !(await isAnswerWaiting(ports.tickets)));
 }

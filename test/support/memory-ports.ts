@@ -312,8 +312,11 @@ export class MemoryMachine {
     return this.#turn(label);
   }
 
-  /** As a look sees it: not while the holder is known to be dead. */
   isLocked(): boolean {
+    return this.#lock !== null;
+  }
+
+  isHolderAlive(): boolean {
     return this.#lock !== null && this.#lock.owner.deadForMs() === null && !this.doesLockLie;
   }
 
@@ -564,6 +567,10 @@ export class MemoryProcess implements RefreshPorts {
 
   isLocked(): boolean {
     return this.#machine.isLocked();
+  }
+
+  isHolderAlive(): boolean {
+    return this.#machine.isHolderAlive();
   }
 
   get lock(): RefreshPorts["lock"] {

@@ -274,6 +274,7 @@ export async function simulateWatchdog(scenario: Scenario): Promise<Figures> {
       store: ports.store,
       tickets: ports.tickets,
       isLocked: () => ports.isLocked(),
+      isHolderAlive: () => ports.isHolderAlive(),
       log: { write: () => undefined },
       sink: {
         read: () => last,
