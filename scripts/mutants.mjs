@@ -6,14 +6,14 @@ export const MUTANTS = [
   {
     name: "ticket",
     without: "a ticket that exists keeps nobody from presenting its token",
-    file: "src/refresh.ts",
+    file: "src/under-lock.ts",
     from: "const plan = planAttempt(own, clock.nowMs(), isForced);",
     to: 'const plan = { kind: "go", attempt: Math.random() * 1e9, dispatchCount: 0 } as const;',
   },
   {
     name: "reload under the lock",
     without: "the decision is not made again under the lock",
-    file: "src/refresh.ts",
+    file: "src/under-lock.ts",
     from: "if (isReplaced || !isDue) return",
     to: "if (isReplaced && isDue === null) return",
   },
