@@ -17,7 +17,7 @@ function load(name) {
   const known = loaded.get(name);
   if (known !== undefined) return known.exports;
   const filename = DIST + name;
-  const code = readFileSync(filename, "latin1"); // The bundles are ASCII.
+  const code = readBundle(filename);
   const script = new Script(`(function(exports,require,module,__filename,__dirname){${code}\n})`, {
     filename: `codex-auth-watchdog/dist/${name}`, // For the lines of a bug report: where it lies is nobody's business.
     cachedData: readCache(code),
@@ -27,6 +27,15 @@ function load(name) {
   const loadNext = (id) => (id.startsWith("./") ? load(id.slice(2)) : require(id));
   script.runInThisContext().call(module.exports, module.exports, loadNext, module, filename, DIST);
   return module.exports;
+}
+
+/** The bundles are ASCII. What is missing is named in the error, for whoever tells of it. */
+function readBundle(filename) {
+  try {
+    return readFileSync(filename, "latin1");
+  } catch (error) {
+    throw Object.assign(error, { bundle: filename.slice(__dirname.length + "/../".length) });
+  }
 }
 
 /**
@@ -48,7 +57,7 @@ try {
 } catch (error) {
   // Node itself ends with 1 when it cannot load a program, which a start script would read as "nothing to do".
   process.stderr.write(
-    `codex-auth-watchdog: cannot load dist/watchdog.cjs (${error.code}): build it, or install it again\n`,
+    `codex-auth-watchdog: cannot load ${error.bundle ?? "dist/watchdog.cjs"} (${error.code}): build it, or install it again\n`,
   );
   process.exit(70);
 }

@@ -1,4 +1,5 @@
 import { setMaxListeners } from "node:events";
+import { missingBundle } from "./adapters/errno.js";
 import { findSameHomes } from "./adapters/place.js";
 import { describeSelf } from "./adapters/process-identity.js";
 import { stderrLog } from "./adapters/stderr-log.js";
@@ -204,6 +205,10 @@ type Parsed = Extract<Awaited<ReturnType<typeof parseArguments>>, { kind: "run" 
  * only its name, its code and the places in our own code are printed.
  */
 function describeBug(error: unknown): string {
+  const bundle = missingBundle(error);
+  if (bundle !== null) {
+    return `codex-auth-watchdog: cannot load ${bundle} (ENOENT): build it, or install it again\n`;
+  }
   const { name, code, stack } = Object(error) as { name?: unknown; code?: unknown; stack?: unknown };
   // Only what looks like a frame, a name, a code: any of them could hold text that came from elsewhere.
   const frames = String(stack)

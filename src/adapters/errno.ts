@@ -34,6 +34,12 @@ export function errnoOf(error: unknown): string | null {
   return Object.entries(errno).find(([, value]) => value === number)?.[0] ?? `E${number}`;
 }
 
+/** The part of the program that was to be loaded and is not there, as bin/watchdog.cjs names it; null for other errors. */
+export function missingBundle(error: unknown): string | null {
+  const { bundle } = Object(error) as { bundle?: unknown };
+  return errnoOf(error) === "ENOENT" && typeof bundle === "string" ? bundle : null;
+}
+
 /**
  * Translates a system error. What is none is a bug, and is thrown on.
  *
@@ -42,5 +48,7 @@ export function errnoOf(error: unknown): string | null {
 export function toFault(error: unknown, step: string, path: string): Fault {
   const code = errnoOf(error);
   if (code === null) throw error;
+  const bundle = missingBundle(error);
+  if (bundle !== null) return { kind: "not-installed", step: "load", path: bundle, code };
   return { kind: KINDS[code] ?? "io", step, path, code };
 }

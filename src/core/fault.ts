@@ -14,6 +14,7 @@ export type FaultKind =
   | "bad-address"
   | "bad-key"
   | "database-away"
+  | "not-installed"
   | "database-login"
   | "database-missing"
   | "database-role"
@@ -50,6 +51,7 @@ const CURES: Readonly<Record<FaultKind, string>> = {
   "bad-address": "choose an address of this machine",
   "bad-key": "put a key there that store make-key has printed",
   "database-away": "check that PostgreSQL runs there and can be reached",
+  "not-installed": "build it, or install codex-auth-watchdog again",
   "database-login": "check the user, and the password in PGPASSWORD or PGPASSFILE",
   "database-missing": "create that database, or correct --store",
   "database-role": "grant this role what it needs: codex-auth-watchdog store init prints it",

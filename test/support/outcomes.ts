@@ -16,6 +16,7 @@ const FAULT_KINDS: readonly FaultKind[] = [
     "bad-address",
     "bad-key",
     "database-away",
+    "not-installed",
     "database-login",
     "database-missing",
     "database-role",
