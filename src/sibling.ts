@@ -6,6 +6,9 @@ import { isAnswerWaiting } from "./reading.js";
 /** How often a waiting process looks again, milliseconds. */
 export const WAIT_STEP_MS = 100;
 
+/** The first look comes sooner, milliseconds: most refreshes take no longer than a few of these. */
+const FIRST_STEP_MS = 25;
+
 /** How long it is content with a glance, milliseconds: then it sees whether the other one is alive. */
 const GLANCES_MS = 1_000;
 
@@ -21,8 +24,10 @@ export async function waitForNews(
 ): Promise<void> {
   const { clock, store } = ports;
   const lastGlanceMs = Math.min(untilMs, clock.nowMs() + GLANCES_MS);
+  let stepMs = FIRST_STEP_MS;
   do {
-    await clock.sleep(WAIT_STEP_MS, stop);
+    await clock.sleep(Math.min(stepMs, Math.max(untilMs - clock.nowMs(), 1)), stop);
+    stepMs = Math.min(2 * stepMs, WAIT_STEP_MS);
   } while (!stop.aborted && clock.nowMs() < lastGlanceMs && ports.isLocked() && store.changeMark() === markBefore);
 }
 
