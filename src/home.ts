@@ -234,7 +234,7 @@ function loopOf(
 function filePorts(codexHome: string, { clock, settings, logFor }: Company): HomePorts {
   const store = fileCredentialStore(codexHome);
   const tickets = ticketLook(store.location, clock);
-  const ports = { clock, store, tickets, ...lockGlance(store.location), log: logFor(codexHome) };
+  const ports = { clock, store, tickets, ...lockGlance(store.location, clock), log: logFor(codexHome) };
   return {
     ...ports,
     sink: fileStatusSink(codexHome),
@@ -246,12 +246,12 @@ function filePorts(codexHome: string, { clock, settings, logFor }: Company): Hom
 }
 
 /** The lock, as it is seen from outside. */
-function lockGlance(authJsonPath: string): Pick<LookPorts, "isLocked" | "isHolderAlive"> {
+function lockGlance(authJsonPath: string, clock: Clock): Pick<LookPorts, "isLocked" | "isHolderAlive"> {
   return {
     isLocked: () => existsSync(findPlace(authJsonPath).own("lock")),
     isHolderAlive: async () => {
       await guardProcess(); // From here on it waits, with a login in its memory.
-      return (await import("./adapters/lock-holder.js")).isHolderAlive(findPlace(authJsonPath));
+      return (await import("./adapters/lock-holder.js")).isHolderAlive(findPlace(authJsonPath), clock.nowMs());
     },
   };
 }

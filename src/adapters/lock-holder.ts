@@ -35,8 +35,15 @@ export function readHolder(place: Place): LockHolder | null {
   }
 }
 
-/** Whether the process that holds the lock may still be at work: also where it is not known who that is. */
-export function isHolderAlive(place: Place): boolean {
+/**
+ * Whether the process that holds the lock may still be at work: also where it is not known who that is, as long as
+ * somebody keeps the lock fresh.
+ *
+ * @param nowMs milliseconds since 1970
+ */
+export function isHolderAlive(place: Place, nowMs: number): boolean {
+  const stats = lstatSync(place.own("lock"), { throwIfNoEntry: false });
+  if (stats === undefined || nowMs - stats.mtimeMs >= STALE_MS) return false;
   const holder = readHolder(place);
   return holder === null || lifeOf(holder, describeSelf()) !== "gone";
 }

@@ -1,5 +1,5 @@
 import { spawnSync } from "node:child_process";
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, utimesSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
@@ -117,6 +117,17 @@ describe("what a run loads", () => {
     writeFresh();
     expect(namesOf(await running)).toEqual(["watchdog.cjs", "refreshing.cjs"]);
     expect(server.posts).toHaveLength(0);
+  });
+
+  it("does not wait for a lock that nobody keeps", async () => {
+    writeDue();
+    const lock = join(home.path, ".auth.json.watchdog.lock");
+    mkdirSync(lock);
+    utimesSync(lock, 1, 1);
+    const running = start(NODE_PATH, [PROGRAM_PATH, "--once"], { env: environment() });
+    // A wait for somebody at work lasts two seconds at least, on whatever machine.
+    const late = new Promise((resolve) => setTimeout(() => resolve("still running"), 1_900));
+    expect(await Promise.race([running.ended, late])).toMatchObject({ code: 0 });
   });
 
   it("is over when it is done, where there is no flock(1)", async () => {
