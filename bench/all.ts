@@ -31,6 +31,15 @@ const { values, positionals } = parseArgs({
   },
 });
 
+const rounds = Number(values.rounds);
+if (!(Number.isInteger(rounds) && rounds > 0)) refuse(`--rounds ${values.rounds}: must be a whole number above 0`);
+
+/** Ends a call that asks for what there is not. */
+function refuse(problem: string): never {
+  say(`bench: ${problem}`);
+  process.exit(64);
+}
+
 /** Each part, as words that say how it is measured and how it is told. */
 const parts: { readonly [Name in PartName]: Part<Figures[Name]> } = {
   starts: { measure: () => measureStarts(nodesToMeasure(), values.baseline), describe: describeStarts },
@@ -59,8 +68,7 @@ function nodesToMeasure(): NodeToMeasure[] {
   const majors = values.node === "" ? [] : values.node.split(",");
   const isAsked = (version: string): boolean => majors.length === 0 || majors.some((major) => isOf(version, major));
   const versions = NODE_VERSIONS.filter(isAsked);
-  if (versions.length === 0) throw new Error(`--node ${values.node}: there are ${NODE_VERSIONS.join(", ")}`);
-  const rounds = Number(values.rounds);
+  if (versions.length === 0) refuse(`--node ${values.node}: there are ${NODE_VERSIONS.join(", ")}`);
   const nodes = versions.flatMap((version) => {
     const path = installedNode(version);
     return path === null ? [] : [{ version, path }];
@@ -102,8 +110,7 @@ const names = positionals.length === 0 ? PART_NAMES : positionals.map(partNamed)
 
 function partNamed(word: string): PartName {
   const name = PART_NAMES.find((each) => each === word);
-  if (name === undefined) throw new Error(`no part is called ${word}; there are ${PART_NAMES.join(", ")}`);
-  return name;
+  return name ?? refuse(`no part is called ${word}; there are ${PART_NAMES.join(", ")}`);
 }
 
 endStagesOnSignal();

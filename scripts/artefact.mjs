@@ -20,13 +20,18 @@ const file = await makeFile();
 const sha256 = createHash("sha256").update(file).digest("hex");
 const sbom = makeSbom(manifest, JSON.parse(await read("package-lock.json")), readNotices(notices), sha256);
 
-await mkdir(out, { recursive: true });
 const path = join(out, `${manifest.name}.cjs`);
-await writeFile(path, file);
-await chmod(path, 0o755); // Whatever the umask is.
-await writeFile(join(out, "THIRD_PARTY_LICENSES.txt"), notices);
-await writeFile(join(out, "sbom.cdx.json"), `${JSON.stringify(sbom, null, 2)}\n`);
-process.stdout.write(`${sha256}  ${path}\n`);
+try {
+  await mkdir(out, { recursive: true });
+  await writeFile(path, file);
+  await chmod(path, 0o755); // Whatever the umask is.
+  await writeFile(join(out, "THIRD_PARTY_LICENSES.txt"), notices);
+  await writeFile(join(out, "sbom.cdx.json"), `${JSON.stringify(sbom, null, 2)}\n`);
+  process.stdout.write(`${sha256}  ${path}\n`);
+} catch (error) {
+  process.stderr.write(`artefact: cannot write in ${out} (${error.code}): name another folder, or make room there\n`);
+  process.exitCode = 1;
+}
 
 /** What every run needs stands in the file as it is, the rest packed: the parts share most of their code. */
 async function makeFile() {

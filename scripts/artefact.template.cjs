@@ -47,7 +47,7 @@ function end(problem) {
 }
 
 try {
-  // biome-ignore lint/correctness/noUnusedFunctionParameters: what is put in here uses it
+  // biome-ignore lint/correctness/noUnusedFunctionParameters: the program, which scripts/artefact.mjs puts in here, calls it
   ((require) => {
     __PROGRAM__;
   })(requirePart);

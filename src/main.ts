@@ -10,8 +10,9 @@ import { parseArguments, type Settings } from "./cli/options.js";
 import { Pacer } from "./cli/pacer.js";
 import { guardProcess, type Signals, takeSignals } from "./cli/signals.js";
 import { worstExitCode } from "./core/outcome.js";
+import { fleetPorts } from "./doors.js";
 import type { Fleet } from "./fleet.js";
-import { type Company, fleetPorts, Home } from "./home.js";
+import { type Company, Home } from "./home.js";
 import type { Clock, Log } from "./ports.js";
 
 /** Runs the program; the only place that reads the arguments and the environment. */

@@ -11,7 +11,7 @@ export interface LogSettings {
 }
 
 /** What Unicode calls \p{Cc}; written out, because V8 takes longer over that name than over all the rest of a line. */
-// biome-ignore lint/suspicious/noControlCharactersInRegex: they are what it is about
+// biome-ignore lint/suspicious/noControlCharactersInRegex: it is there to find control characters, which may not get into a log line
 const CONTROLS = /[\u0000-\u001f\u007f-\u009f]/g;
 
 const LEVELS: readonly LogLevel[] = ["error", "warn", "info", "debug"];
